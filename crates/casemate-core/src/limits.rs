@@ -41,8 +41,8 @@ impl Default for Limits {
             pickle_values_max: 1 << 20,
             pickle_events_max: 100_000,
             pickle_streams_max: 64,
-            header_bytes_max: 100 << 20,
-            entries_max: 4 << 20,
+            header_bytes_max: 16 << 20,
+            entries_max: 1 << 20,
             nesting_max: 128,
             findings_max: 1000,
         }

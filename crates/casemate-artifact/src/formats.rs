@@ -1,0 +1,127 @@
+//! The formats that can be read, each in its own file; this list is the registry.
+
+use std::cell::Cell;
+
+use casemate_core::{Limits, SharedSource};
+
+use crate::{Malformed, Parsed, Probe, Role, Trouble};
+
+// One line per format here …
+mod executable;
+mod gguf;
+mod json;
+mod npy;
+mod onnx;
+mod parquet;
+mod pickle;
+mod safetensors;
+mod text;
+mod torch_legacy;
+mod zip;
+
+/// Every format. The first that is certain gives the object its name; those that are only likely come into play when
+/// none is certain.
+pub static FORMATS: &[&dyn Format] = &[
+    // … and one here.
+    &torch_legacy::TorchLegacy,
+    &zip::Zip,
+    &safetensors::Safetensors,
+    &gguf::Gguf,
+    &npy::Npy,
+    &parquet::Parquet,
+    &executable::Executable,
+    &pickle::Pickle,
+    &onnx::Onnx,
+    &json::Json,
+    &text::PlainText,
+];
+
+/// A format that can be recognised and parsed.
+pub trait Format: Sync {
+    /// What it is.
+    fn meta(&self) -> FormatMeta;
+
+    /// Whether the bytes look like it. Names and extensions play no part.
+    fn sniff(&self, probe: &Probe) -> Sniff;
+
+    /// Reads as much as can be read, on any bytes, within the limits and without panic.
+    fn parse(&self, object: &Object<'_>) -> Parsed;
+}
+
+/// Facts about a format.
+#[derive(Clone, Copy, Debug)]
+pub struct FormatMeta {
+    /// Kebab-case id; equals the file name with `-` for `_`.
+    pub id: &'static str,
+    /// Its name, for people.
+    pub title: &'static str,
+    /// Lower-case extensions under which it is ordinarily found; others are a mismatch where they promise another format.
+    pub extensions: &'static [&'static str],
+    /// Whether loading it can run code by design (SUP-02).
+    pub runs_code: bool,
+    /// Whether it holds a model or part of one.
+    pub is_model: bool,
+}
+
+/// How sure a format is that an object is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sniff {
+    /// It is not.
+    No,
+    /// It could be; parsing will tell. Comes into play when no format is certain.
+    Likely,
+    /// A magic number or an unmistakable structure says so.
+    Certain,
+}
+
+/// An object about to be parsed, with what parsing may cost.
+pub struct Object<'a> {
+    /// Name of the file or member, for messages only.
+    pub name: &'a str,
+    /// Its bytes.
+    pub source: &'a SharedSource,
+    /// Its head and tail.
+    pub probe: &'a Probe,
+    /// What the enclosing loader does with it.
+    pub role: Role,
+    /// Bounds.
+    pub limits: &'a Limits,
+    /// What the whole file has cost so far.
+    pub budget: &'a Budget,
+}
+
+/// What has been spent on one file, all its nested objects together.
+#[derive(Debug, Default)]
+pub struct Budget {
+    members: Cell<u64>,
+    inflated_bytes: Cell<u64>,
+}
+
+impl Budget {
+    /// Counts one more archive member.
+    ///
+    /// # Errors
+    /// The trouble to report when `limits.members_max` is passed.
+    pub fn member(&self, limits: &Limits) -> Result<(), Malformed> {
+        self.members.set(self.members.get() + 1);
+        match self.members.get() <= limits.members_max {
+            true => Ok(()),
+            false => Err(Malformed::new(Trouble::Limit, None, format!("more than {} members", limits.members_max))),
+        }
+    }
+
+    /// Counts `n` more unpacked bytes.
+    ///
+    /// # Errors
+    /// The trouble to report when `limits.inflated_bytes_max` is passed.
+    pub fn inflated(&self, n: u64, limits: &Limits) -> Result<(), Malformed> {
+        self.inflated_bytes.set(self.inflated_bytes.get().saturating_add(n));
+        match self.inflated_bytes.get() <= limits.inflated_bytes_max {
+            true => Ok(()),
+            false => {
+                let what = format!("unpacks to more than {} bytes", limits.inflated_bytes_max);
+                Err(Malformed::new(Trouble::Limit, None, what))
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What a parser makes of an object: one structure for all formats, so that a detector is written once.
+
+use casemate_core::SharedSource;
+
+use crate::Claims;
+use crate::pickle::Event;
+
+/// What was read from one object, and where reading broke.
+#[derive(Default)]
+pub struct Parsed {
+    /// Bytes accounted for.
+    pub claims: Claims,
+    /// Where reading broke or readers may disagree.
+    pub malformed: Vec<Malformed>,
+    /// What pickle streams would import, call and write, in order of first appearance.
+    pub events: Vec<Event>,
+    /// Operators of a computation graph.
+    pub operators: Vec<Operator>,
+    /// Names of things outside the object, or of places to write to.
+    pub references: Vec<Reference>,
+    /// Strings worth judging: templates, metadata, code.
+    pub texts: Vec<Text>,
+    /// Tensor table.
+    pub tensors: Vec<Tensor>,
+    /// Objects inside the object.
+    pub children: Vec<Child>,
+    /// A more specific name of the format than the parser's own, e.g. `pytorch-zip` for a zip.
+    pub refined: Option<&'static str>,
+}
+
+/// A place where reading broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What kind of trouble, which decides the verdict.
+    pub trouble: Trouble,
+    /// Offset in bytes in the object, where known.
+    pub offset: Option<u64>,
+    /// One line, lower case: what is wrong.
+    pub what: String,
+}
+
+impl Malformed {
+    /// Trouble of a kind at an offset.
+    pub fn new(trouble: Trouble, offset: impl Into<Option<u64>>, what: impl Into<String>) -> Self {
+        Self { trouble, offset: offset.into(), what: what.into() }
+    }
+}
+
+/// Kinds of trouble while reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// Two readers could see different things, or bytes are hidden: suspicious.
+    Ambiguous,
+    /// Cannot be decoded: unscannable.
+    Undecodable,
+    /// A limit was reached: unscannable.
+    Limit,
+    /// Encrypted: unscannable.
+    Encrypted,
+    /// The medium could not be read: unscannable.
+    Unreadable,
+}
+
+/// One kind of operator in a graph.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Operator {
+    /// Domain or namespace, empty for the format's own.
+    pub domain: String,
+    /// Operator type.
+    pub name: String,
+}
+
+/// A name that points out of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// What would be done with it.
+    pub kind: ReferenceKind,
+    /// The name as written.
+    pub target: String,
+    /// Who refers to it, e.g. a tensor's name.
+    pub from: String,
+    /// Offset in bytes in the object, where known.
+    pub offset: Option<u64>,
+}
+
+/// What a loader would do with a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReferenceKind {
+    /// Opens the file and reads tensor data.
+    ExternalData,
+    /// Unpacks a member under this name.
+    MemberName,
+    /// Creates a link to it.
+    LinkTarget,
+}
+
+/// A string with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What it is.
+    pub kind: TextKind,
+    /// Key or field it came from.
+    pub key: String,
+    /// The text.
+    pub text: String,
+    /// Offset in bytes in the object, where known.
+    pub offset: Option<u64>,
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TextKind {
+    /// A template that a chat pipeline renders (Jinja).
+    Template,
+    /// Free metadata.
+    Metadata,
+}
+
+/// One tensor of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Name.
+    pub name: String,
+    /// Element type in the format's own word.
+    pub dtype: String,
+    /// Shape.
+    pub shape: Vec<u64>,
+    /// Byte range in the object, where inside it.
+    pub span: Option<std::ops::Range<u64>>,
+}
+
+/// An object inside an object.
+pub struct Child {
+    /// Name inside the parent; never used as a path.
+    pub name: String,
+    /// Its bytes.
+    pub source: SharedSource,
+    /// What the parent's loader does with it.
+    pub role: Role,
+}
+
+/// What the loader of the enclosing object does with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A file as given, or a member that may be anything.
+    Any,
+    /// Unpickled by torch, with its persistent ids.
+    TorchPickle,
+    /// Raw numbers; only unmistakable magic is looked for.
+    RawData,
+    /// A value that nothing unpickles: hostile content is at most suspicious.
+    Inert,
+    /// Bytes no parser claimed: looked at by content.
+    Unclaimed,
+}

@@ -1,0 +1,29 @@
+//! The verdict lattice.
+
+use serde::{Deserialize, Serialize};
+
+/// Verdict over an object; that of a file is the maximum over its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything was read, nothing speaks against it.
+    Clean,
+    /// Not everything could be judged.
+    Unscannable,
+    /// Hides bytes, or does what a model file need not do.
+    Suspicious,
+    /// Runs code, writes outside or injects on ordinary use.
+    Malicious,
+}
+
+impl Verdict {
+    /// The lower-case word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Unscannable => "unscannable",
+            Self::Suspicious => "suspicious",
+            Self::Malicious => "malicious",
+        }
+    }
+}
