@@ -24,7 +24,7 @@ impl Claims {
         let overlaps = touched.iter().any(|r| r.start < range.end && range.start < r.end);
         let start = touched.first().map_or(range.start, |r| r.start.min(range.start));
         let end = touched.last().map_or(range.end, |r| r.end.max(range.end));
-        self.ranges.splice(first..last, [start..end]);
+        self.ranges.splice(first..last, std::iter::once(start..end));
         overlaps
     }
 

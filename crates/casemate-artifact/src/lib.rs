@@ -17,13 +17,14 @@ pub mod pickle;
 mod policy;
 mod probe;
 mod scan;
+mod template;
 mod verdict;
 
 pub use claims::Claims;
 pub use detectors::Detector;
 pub use formats::{Budget, Format, FormatMeta, Object, Sniff};
 pub use parsed::{Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Tensor, Text, TextKind, Trouble};
-pub use policy::{Imports, PolicyError, Use};
+pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
-pub use scan::{ScannedObject, Scan, Scanner};
+pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
 pub use verdict::Verdict;

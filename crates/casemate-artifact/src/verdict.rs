@@ -1,5 +1,6 @@
 //! The verdict lattice.
 
+use casemate_core::{Finding, Severity};
 use serde::{Deserialize, Serialize};
 
 /// Verdict over an object; that of a file is the maximum over its objects.
@@ -16,7 +17,20 @@ pub enum Verdict {
     Malicious,
 }
 
+/// Rules that say "not judged" rather than "bad".
+pub const UNSCANNABLE_RULES: &[&str] = &["content-encrypted", "content-undecodable", "limit-reached", "unknown-format"];
+
 impl Verdict {
+    /// The verdict one finding alone leads to.
+    pub fn of(finding: &Finding) -> Self {
+        match finding.severity {
+            _ if UNSCANNABLE_RULES.contains(&finding.rule.as_str()) => Self::Unscannable,
+            Severity::Critical => Self::Malicious,
+            Severity::High => Self::Suspicious,
+            Severity::Medium | Severity::Low | Severity::Info => Self::Clean,
+        }
+    }
+
     /// The lower-case word used in every format.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,1 +1,32 @@
-//! .
+//! Who made a model, and is it unchanged.
+//!
+//! [`manifest`] names a model by all its files. Evidence about it becomes a [`statement`], is signed into a [`dsse`] envelope
+//! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]).
+//!
+//! Everything here checks bytes against other bytes; who is to be believed, and where files lie, comes from the caller.
+//! This crate reads and writes the files it is pointed to and nothing else.
+
+mod json;
+
+pub mod hash;
+pub mod manifest;
+
+pub mod keys;
+
+pub mod dsse;
+pub mod statement;
+
+pub mod merkle;
+pub mod note;
+pub mod tiles;
+
+pub mod ledger;
+
+#[cfg(test)]
+mod testing;
+
+pub use hash::{HashChoice, Hashes, sha256};
+pub use keys::{KeyPair, PublicKey};
+pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
+pub use manifest::Manifest;
+pub use note::{Checkpoint, NoteKey};

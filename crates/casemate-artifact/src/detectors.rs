@@ -1,0 +1,109 @@
+//! The detectors, each in its own file; this list is the registry.
+
+use casemate_core::{Finding, Location, Meta};
+
+use crate::{FormatMeta, Imports, Parsed, Role, Trouble};
+
+// One line per detector here …
+mod bytes_unclaimed;
+mod content_encrypted;
+mod content_undecodable;
+mod custom_operator;
+mod embedded_executable;
+mod extension_mismatch;
+mod limit_reached;
+mod malformed_ambiguous;
+mod path_escape;
+mod pickle_computed_name;
+mod pickle_extension_code;
+mod pickle_import_write;
+mod pickle_persistent_id;
+mod pickle_unsafe_global;
+mod pickle_unvetted_call;
+mod pickle_unvetted_import;
+mod template_injection;
+mod unknown_format;
+
+/// Every detector.
+pub static DETECTORS: &[&dyn Detector] = &[
+    // … and one here.
+    &bytes_unclaimed::BytesUnclaimed,
+    &content_encrypted::ContentEncrypted,
+    &content_undecodable::ContentUndecodable,
+    &custom_operator::CustomOperator,
+    &embedded_executable::EmbeddedExecutable,
+    &extension_mismatch::ExtensionMismatch,
+    &limit_reached::LimitReached,
+    &malformed_ambiguous::MalformedAmbiguous,
+    &path_escape::PathEscape,
+    &pickle_computed_name::PickleComputedName,
+    &pickle_extension_code::PickleExtensionCode,
+    &pickle_import_write::PickleImportWrite,
+    &pickle_persistent_id::PicklePersistentId,
+    &pickle_unsafe_global::PickleUnsafeGlobal,
+    &pickle_unvetted_call::PickleUnvettedCall,
+    &pickle_unvetted_import::PickleUnvettedImport,
+    &template_injection::TemplateInjection,
+    &unknown_format::UnknownFormat,
+];
+
+/// A judge of one kind of defect.
+pub trait Detector: Sync {
+    /// What it says of itself.
+    fn meta(&self) -> &'static Meta;
+
+    /// A file, name and bytes, in which the rule must fire: its self-test. Payloads are inert.
+    fn planted(&self) -> (&'static str, Vec<u8>);
+
+    /// Judges one object. A function of its input: no files, no clock, no chance.
+    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding>;
+}
+
+/// One parsed object, with what a detector may need to judge it.
+pub struct Inspection<'a> {
+    /// Path of the file, as it goes into locations.
+    pub path: &'a str,
+    /// Path inside the file, members joined by `!`; empty for the file itself.
+    pub member: &'a str,
+    /// Id of the format, more specific where the parser could tell; `unknown` when none fits.
+    pub format: &'static str,
+    /// The parser's own format, if one recognised the object.
+    pub family: Option<FormatMeta>,
+    /// What the enclosing loader does with the object.
+    pub role: Role,
+    /// What was read.
+    pub parsed: &'a Parsed,
+    /// Non-zero bytes no parser claimed.
+    pub unclaimed: &'a [std::ops::Range<u64>],
+    /// The import policy.
+    pub imports: &'a Imports,
+}
+
+impl Inspection<'_> {
+    /// The location of something at `offset` bytes in this object.
+    pub fn at(&self, offset: impl Into<Option<u64>>) -> Location {
+        let member = (!self.member.is_empty()).then(|| self.member.to_owned());
+        Location { path: self.path.to_owned(), member, offset: offset.into(), line: None }
+    }
+
+    /// One finding of `meta` for each trouble of the kinds given.
+    fn troubles(&self, meta: &Meta, kinds: &[Trouble]) -> Vec<Finding> {
+        let troubles = self.parsed.malformed.iter().filter(|malformed| kinds.contains(&malformed.trouble));
+        troubles.map(|malformed| meta.finding(malformed.what.clone(), self.at(malformed.offset))).collect()
+    }
+
+    /// The innermost name: of the file, or of the member.
+    pub fn name(&self) -> &str {
+        let innermost = if self.member.is_empty() { self.path } else { self.member };
+        innermost.rsplit(['/', '!']).next().unwrap_or(innermost)
+    }
+}
+
+/// `text` shortened for a message, control characters escaped, in backticks.
+pub(crate) fn quote(text: &str) -> String {
+    let mut out: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        out.push('…');
+    }
+    format!("`{out}`")
+}

@@ -1,0 +1,44 @@
+//! Programs where weights belong: ELF, PE, Mach-O, scripts, as files or inside other objects.
+
+use casemate_core::{Confidence, Finding, Meta, Severity};
+
+use super::{Detector, Inspection};
+use crate::Role;
+
+/// See the module.
+pub struct EmbeddedExecutable;
+
+static META: Meta = Meta {
+    id: "embedded-executable",
+    title: "a program among the model's files",
+    description: "A shared library or program beside or inside a model runs when a loader, a custom operator or a person \
+                  picks it up. Weights need none.",
+    severity: Severity::High,
+    confidence: Confidence::High,
+    controls: &["SUP-01"],
+    references: &["CWE-506"],
+    remediation: "remove the program, or ship it as a signed package of its own",
+};
+
+impl Detector for EmbeddedExecutable {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn planted(&self) -> (&'static str, Vec<u8>) {
+        ("run", b"#!/bin/sh\necho casemate\n".to_vec())
+    }
+
+    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+        if inspection.format != "executable" {
+            return Vec::new();
+        }
+        let (severity, what) = match inspection.role {
+            Role::Any | Role::Inert => (Severity::High, "is a program"),
+            Role::RawData => (Severity::Critical, "is a program where tensor data belongs"),
+            Role::TorchPickle => (Severity::Critical, "is a program where a pickle belongs"),
+            Role::Unclaimed => (Severity::Critical, "is a program hidden in bytes no format accounts for"),
+        };
+        vec![META.finding_at(severity, what.into(), inspection.at(0))]
+    }
+}

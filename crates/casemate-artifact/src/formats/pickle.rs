@@ -1,0 +1,187 @@
+//! Python pickles of protocols 0 to 5, one stream or several.
+//!
+//! A loader that unpickles again and again reads stream after stream, so every stream to the end of the file is judged,
+//! also behind zeros. Protocols 0 and 1 have no magic: such bytes count as a pickle when they run to a STOP or make a call.
+//! What a stream does is found by [`crate::pickle`]; constants that are objects themselves become children.
+
+use std::sync::Arc;
+
+use casemate_core::{MemorySource, RangeSource, SourceExt};
+
+use super::{Format, FormatMeta, Object, Sniff};
+use crate::pickle::{Action, Embedded, End, Event, Operand, Reading, Stream, run};
+use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
+
+/// See the module.
+pub struct Pickle;
+
+/// Longest base64 text that is decoded and looked into.
+const BASE64_BYTES_MAX: u64 = 1 << 20;
+
+impl Format for Pickle {
+    fn meta(&self) -> FormatMeta {
+        FormatMeta {
+            id: "pickle",
+            title: "Python pickle",
+            extensions: &["pkl", "pickle", "p", "dat", "data", "bin", "pt", "pth", "ckpt", "joblib", "model", "sav"],
+            runs_code: true,
+            is_model: true,
+        }
+    }
+
+    fn sniff(&self, probe: &Probe) -> Sniff {
+        let size = probe.size_bytes;
+        match probe.head.as_slice() {
+            // PROTO, then something every stream could go on with. Higher protocols are judged as malformed.
+            [0x80, 0..=15, next, ..] if is_opcode(*next) => Sniff::Certain,
+            [first, ..] if size > 1 && is_opcode(*first) => Sniff::Likely,
+            _ => Sniff::No,
+        }
+    }
+
+    fn parse(&self, object: &Object<'_>) -> Parsed {
+        let mut parsed = Parsed::default();
+        let certain = self.sniff(object.probe) == Sniff::Certain;
+        let mut at = 0;
+        for n in 0.. {
+            let Some(start) = next_start(object, at, &mut parsed) else { break };
+            if n >= object.limits.pickle_streams_max {
+                let what = format!("more than {} pickle streams", object.limits.pickle_streams_max);
+                parsed.malformed.push(Malformed::new(Trouble::Limit, start, what));
+                break;
+            }
+            let stream = run(object.source.as_ref(), start, Reading::Plain, object.limits, 0);
+            let believed = certain && n == 0;
+            if !believed && !is_convincing(&stream) {
+                break;
+            }
+            at = stream.end_offset;
+            let broken = stream.end == End::Broken;
+            take(object, start, stream, &mut parsed);
+            if broken {
+                break;
+            }
+        }
+        parsed
+    }
+}
+
+/// Whether bytes without magic are a pickle after all: they run to a STOP and do something, or they call.
+fn is_convincing(stream: &Stream) -> bool {
+    let plausible = |operand: &Operand| match operand {
+        Operand::Global(global) | Operand::ResultOf(global) => {
+            let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+            !global.known || (global.module.trim_end().chars().all(word) && global.name.trim_end().chars().all(word))
+        }
+        _ => true,
+    };
+    let calls =
+        stream.events.iter().any(|event| matches!(&event.action, Action::Call { callee, .. } if plausible(callee)));
+    match stream.end {
+        End::Stop => stream.opcodes > 1 || calls,
+        End::Broken => calls,
+    }
+}
+
+/// The next non-zero byte at or after `at`.
+fn next_start(object: &Object<'_>, mut at: u64, parsed: &mut Parsed) -> Option<u64> {
+    loop {
+        let bytes = match object.source.bytes_at(at, 64 << 10) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                parsed.malformed.push(Malformed::new(Trouble::Unreadable, at, error.to_string()));
+                return None;
+            }
+        };
+        match bytes.iter().position(|byte| *byte != 0) {
+            Some(i) => return Some(at + i as u64),
+            None if bytes.is_empty() => return None,
+            None => at += bytes.len() as u64,
+        }
+    }
+}
+
+/// Adds a stream to what was parsed, and the other readings of it where readers disagree.
+pub(super) fn take(object: &Object<'_>, start: u64, stream: Stream, parsed: &mut Parsed) {
+    if stream.frames_disagree {
+        let other = run(object.source.as_ref(), start, Reading::FramesBuffered, object.limits, 0);
+        other.events.into_iter().for_each(|event| add_event(parsed, event));
+        add_children(object, &other.embedded, parsed);
+    }
+    parsed.claims.add(start..stream.end_offset);
+    parsed.malformed.extend(stream.malformed);
+    stream.events.into_iter().for_each(|event| add_event(parsed, event));
+    add_children(object, &stream.embedded, parsed);
+}
+
+fn add_event(parsed: &mut Parsed, event: Event) {
+    let few = parsed.events.len() < 1000;
+    // Streams repeat each other seldom and briefly; a long list is left as it is.
+    if !few || !parsed.events.iter().any(|known| known.action == event.action) {
+        parsed.events.push(event);
+    }
+}
+
+fn add_children(object: &Object<'_>, embedded: &[Embedded], parsed: &mut Parsed) {
+    for item in embedded {
+        let role = if item.called { Role::Any } else { Role::Inert };
+        let name = format!("constant@{}", item.offset);
+        if !item.base64 {
+            let source = Arc::new(RangeSource::new(Arc::clone(object.source), item.offset, item.len));
+            parsed.children.push(Child { name, source, role });
+            continue;
+        }
+        let Ok(text) = object.source.bytes_at(item.offset, item.len.min(BASE64_BYTES_MAX)) else { continue };
+        let bytes = base64(&text);
+        if bytes.len() > 8 {
+            let source = Arc::new(MemorySource::new(bytes));
+            parsed.children.push(Child { name: format!("{name}!base64"), source, role });
+        }
+    }
+}
+
+/// Decodes base64 up to the first foreign character; line ends are skipped.
+fn base64(text: &[u8]) -> Vec<u8> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    };
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let mut bits = 0u32;
+    let mut n = 0;
+    for byte in text.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        let Some(six) = value(*byte) else { break };
+        bits = bits << 6 | u32::from(six);
+        n += 6;
+        if n >= 8 {
+            n -= 8;
+            out.push((bits >> n).to_le_bytes()[0]);
+        }
+    }
+    out
+}
+
+fn is_opcode(byte: u8) -> bool {
+    matches!(byte, 0x80..=0x98) || b"(.012NIFLJKMGSTUVXBCasdelutcgijhoPQRbpqr)}]".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_decoded_up_to_the_first_foreign_character() {
+        assert_eq!(base64(b"gASV\nCgAA"), [0x80, 0x04, 0x95, 0x0a, 0, 0]);
+        assert_eq!(base64(b"QUJD=rest"), b"ABC");
+    }
+
+    #[test]
+    fn every_opcode_may_begin_a_stream() {
+        let all = (0..=255u8).filter(|byte| is_opcode(*byte)).count();
+        assert_eq!(all, 68);
+    }
+}

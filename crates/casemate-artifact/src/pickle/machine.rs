@@ -1,0 +1,718 @@
+//! The machine: all 68 opcodes of protocols 0 to 5, on symbols instead of objects.
+//!
+//! Source: CPython `Lib/pickle.py`, `Modules/_pickle.c` and `Lib/pickletools.py`. Every import, call and write is recorded
+//! when it is made, whether or not its result is used: what a loader did before it failed was done. Where CPython would
+//! stop with an error, the stream ends here too ([`End::Broken`]); where only one of its readers would, we go on.
+//!
+//! A stream can make the machine hold at most one value for each 16 bytes of input above
+//! [`Limits::pickle_values_max`]; constants stay in the source.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use casemate_core::{Limits, Source};
+
+use super::event::{Action, Event, Global, How, Operand};
+use super::memo::Memo;
+use super::name::{decode, int, quoted};
+use super::reader::{ReadError, Reader};
+use super::value::{Span, Spelling, Tuple, Value};
+use crate::{Malformed, Trouble};
+
+/// How frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// FRAME is an opcode without effect: the C reader over memory.
+    Plain,
+    /// FRAME fills a buffer, and an operand that does not fit in what is left of it starts anew after it: the C reader over
+    /// a file without look-ahead.
+    FramesBuffered,
+}
+
+/// What one stream does.
+#[derive(Debug)]
+pub struct Stream {
+    /// What it does, in order of first appearance, each action once.
+    pub events: Vec<Event>,
+    /// How it ends.
+    pub end: End,
+    /// Offset after its last opcode.
+    pub end_offset: u64,
+    /// Number of opcodes executed.
+    pub opcodes: u64,
+    /// Trouble on the way.
+    pub malformed: Vec<Malformed>,
+    /// Constants that look like objects themselves.
+    pub embedded: Vec<Embedded>,
+    /// Text constants in order, kept only when asked for.
+    pub texts: Vec<String>,
+    /// Whether a frame lies about its length, so that readers disagree about the stream.
+    pub frames_disagree: bool,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With STOP.
+    Stop,
+    /// With an error of the loader, a limit, or the end of the bytes.
+    Broken,
+}
+
+/// A constant that looks like an object of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedded {
+    /// Offset of its bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Whether the bytes spell it in base64.
+    pub base64: bool,
+    /// Whether the stream hands it to something it calls.
+    pub called: bool,
+}
+
+/// Runs the stream at `offset` of `source` to its end, executing nothing.
+///
+/// `texts_max`: how many text constants to keep in [`Stream::texts`].
+pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, texts_max: usize) -> Stream {
+    let values_max = limits.pickle_values_max.saturating_add(source.size_bytes().saturating_sub(offset) / 16);
+    let mut machine = Machine {
+        reader: Reader::new(source, offset),
+        reading,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: Memo::default(),
+        globals: Vec::new(),
+        global_ids: HashMap::new(),
+        seen: HashMap::new(),
+        protocol: 0,
+        frame_end: None,
+        op_offset: offset,
+        values_max,
+        tuple_items: 0,
+        events_max: limits.pickle_events_max,
+        texts_max,
+        stream: Stream {
+            events: Vec::new(),
+            end: End::Broken,
+            end_offset: offset,
+            opcodes: 0,
+            malformed: Vec::new(),
+            embedded: Vec::new(),
+            texts: Vec::new(),
+            frames_disagree: false,
+        },
+    };
+    machine.run();
+    machine.stream
+}
+
+/// Why a stream cannot go on.
+enum Stop {
+    Done,
+    Truncated,
+    Io(std::io::Error),
+    Error(String),
+    Limit(String),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Truncated => Self::Truncated,
+            ReadError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+fn error<T>(what: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Error(what.into()))
+}
+
+struct Machine<'a> {
+    reader: Reader<'a>,
+    reading: Reading,
+    stack: Vec<Value>,
+    /// Stack heights at the open MARKs; nothing below the last may be popped.
+    marks: Vec<usize>,
+    memo: Memo,
+    globals: Vec<Global>,
+    global_ids: HashMap<Global, u32>,
+    /// Where in `stream.events` an action stands.
+    seen: HashMap<Action, usize>,
+    protocol: u8,
+    frame_end: Option<u64>,
+    op_offset: u64,
+    values_max: u64,
+    tuple_items: u64,
+    events_max: u64,
+    texts_max: usize,
+    stream: Stream,
+}
+
+/// Most constants that look like objects are looked into; a stream with more is not a model.
+const EMBEDDED_MAX: usize = 1000;
+
+impl Machine<'_> {
+    fn run(&mut self) {
+        let stop = loop {
+            self.op_offset = self.reader.at;
+            if let Err(stop) = self.step() {
+                break stop;
+            }
+            self.stream.opcodes += 1;
+            self.check_frame();
+            let held = (self.stack.len() as u64).saturating_add(self.memo.len());
+            if held > self.values_max {
+                break Stop::Limit(format!("holds more than {} values", self.values_max));
+            }
+        };
+        self.stream.end_offset = self.reader.at;
+        self.stream.frames_disagree |= self.frame_end.is_some();
+        let (trouble, what) = match stop {
+            Stop::Done => {
+                self.stream.end = End::Stop;
+                return;
+            }
+            Stop::Truncated => {
+                (Trouble::Undecodable, "pickle stream ends in the middle of an opcode or without STOP".into())
+            }
+            Stop::Io(error) => (Trouble::Unreadable, error.to_string()),
+            Stop::Error(what) => (Trouble::Undecodable, format!("pickle stream stops: {what}")),
+            Stop::Limit(what) => (Trouble::Limit, format!("pickle {what}")),
+        };
+        // An operand that broke off is not accounted for.
+        self.stream.end_offset = self.op_offset;
+        self.stream.malformed.push(Malformed::new(trouble, self.op_offset, what));
+    }
+
+    /// Executes one opcode.
+    fn step(&mut self) -> Result<(), Stop> {
+        let opcode = self.reader.u8()?;
+        match opcode {
+            b'(' => self.marks.push(self.stack.len()),
+            b'.' => {
+                self.pop()?;
+                return Err(Stop::Done);
+            }
+            b'0' => self.pop_or_mark()?,
+            b'1' => drop(self.pop_mark()?),
+            b'2' => self.push(self.top()?.clone()),
+            b'N' | 0x88 | 0x89 | b'}' | b']' | 0x8f | 0x97 => self.push(Value::Data),
+            b')' => self.push_tuple(Vec::new()),
+            0x98 => drop(self.top()?),
+            b'I' | b'L' | b'J' | b'K' | b'M' | 0x8a | 0x8b | b'F' | b'G' => self.number(opcode)?,
+            b'S' | b'T' | b'U' | b'V' | b'X' | 0x8c | 0x8d => self.text(opcode)?,
+            b'B' | b'C' | 0x8e | 0x96 => self.bytes(opcode)?,
+            b'a' | b's' | b'e' | b'u' | 0x90 => self.add_items(opcode)?,
+            b'd' | b'l' | 0x91 => {
+                self.pop_mark()?;
+                self.push(Value::Data);
+            }
+            b't' => {
+                let items = self.pop_mark()?;
+                self.push_tuple(items);
+            }
+            0x85..=0x87 => {
+                let n = usize::from(opcode - 0x84);
+                let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+                items.reverse();
+                self.push_tuple(items);
+            }
+            b'g' | b'h' | b'j' => self.get(opcode)?,
+            b'p' | b'q' | b'r' | 0x94 => self.put(opcode)?,
+            b'c' | b'i' | 0x93 => self.import_opcode(opcode)?,
+            b'R' | b'o' | 0x81 | 0x92 => self.call_opcode(opcode)?,
+            b'b' => {
+                self.pop()?;
+                let target = self.operand(&self.top()?.clone())?;
+                self.record(Action::Build { target })?;
+            }
+            b'P' | b'Q' => self.persistent_id(opcode)?,
+            0x82..=0x84 => self.extension(opcode)?,
+            0x80 => self.protocol()?,
+            0x95 => self.frame()?,
+            other => return error(format!("0x{other:02x} is no opcode")),
+        }
+        Ok(())
+    }
+
+    // Stack.
+
+    fn push(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    fn fence(&self) -> usize {
+        self.marks.last().copied().unwrap_or_default()
+    }
+
+    fn pop(&mut self) -> Result<Value, Stop> {
+        match self.stack.len() > self.fence() {
+            true => self.stack.pop().ok_or_else(|| Stop::Error("stack underflow".into())),
+            false => error("stack underflow"),
+        }
+    }
+
+    fn top(&self) -> Result<&Value, Stop> {
+        match self.stack.last().filter(|_| self.stack.len() > self.fence()) {
+            Some(value) => Ok(value),
+            None => error("stack underflow"),
+        }
+    }
+
+    /// POP: a value, or the last MARK where nothing was pushed after it.
+    fn pop_or_mark(&mut self) -> Result<(), Stop> {
+        if self.marks.last() == Some(&self.stack.len()) {
+            self.marks.pop();
+            return Ok(());
+        }
+        self.pop().map(drop)
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Value>, Stop> {
+        match self.marks.pop() {
+            Some(height) => Ok(self.stack.split_off(height.min(self.stack.len()))),
+            None => error("no MARK to go back to"),
+        }
+    }
+
+    fn push_tuple(&mut self, items: Vec<Value>) {
+        self.tuple_items = self.tuple_items.saturating_add(items.len().min(Event::ARGS_MAX) as u64);
+        let items_max = if self.tuple_items > self.values_max { 0 } else { Event::ARGS_MAX };
+        self.push(Value::Tuple(Rc::new(Tuple::new(items, items_max))));
+    }
+
+    // Constants.
+
+    fn number(&mut self, opcode: u8) -> Result<(), Stop> {
+        let value = match opcode {
+            b'K' => Some(i64::from(self.reader.u8()?)),
+            b'M' => Some(i64::from(u16::from_le_bytes(self.reader.array()?))),
+            b'J' => Some(i64::from(i32::from_le_bytes(self.reader.array()?))),
+            b'G' => self.reader.skip(8).map(|()| None)?,
+            0x8a => {
+                let len = self.reader.u8()?;
+                self.long(u64::from(len))?
+            }
+            0x8b => {
+                let Ok(len) = u64::try_from(i32::from_le_bytes(self.reader.array()?)) else {
+                    return error("LONG4 has a negative length");
+                };
+                self.long(len)?
+            }
+            // A LONG of millions of digits stays where it is.
+            _ => match self.reader.line(Spelling::Utf8)?.filter(|span| span.len <= 32 && opcode != b'F') {
+                Some(span) => {
+                    match self.reader.bytes(span)?.map(|digits| digits.strip_suffix(b"L").unwrap_or(digits)) {
+                        Some(digits) => match int(digits) {
+                            Some(value) => Some(value),
+                            None => return error("malformed integer"),
+                        },
+                        None => None,
+                    }
+                }
+                None => None,
+            },
+        };
+        self.push(value.map_or(Value::Data, Value::Int));
+        Ok(())
+    }
+
+    /// A little-endian two's complement integer of `len` bytes, where it fits 64 bits.
+    fn long(&mut self, len: u64) -> Result<Option<i64>, Stop> {
+        let Some(span) = self.reader.span(len, Spelling::Utf8)?.filter(|span| span.len <= 8) else { return Ok(None) };
+        let bytes = self.reader.peek(span, 8)?;
+        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let mut word = [sign; 8];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Ok(Some(i64::from_le_bytes(word)))
+    }
+
+    fn text(&mut self, opcode: u8) -> Result<(), Stop> {
+        let (len, spelling) = match opcode {
+            b'S' => (None, Spelling::Quoted),
+            b'V' => (None, Spelling::RawUnicodeEscape),
+            b'U' | 0x8c => (Some(u64::from(self.reader.u8()?)), Spelling::Utf8),
+            b'X' => (Some(u64::from(u32::from_le_bytes(self.reader.array()?))), Spelling::Utf8),
+            b'T' => match u64::try_from(i32::from_le_bytes(self.reader.array()?)) {
+                Ok(len) => (Some(len), Spelling::Utf8),
+                Err(_) => return error("BINSTRING has a negative length"),
+            },
+            _ => (Some(u64::from_le_bytes(self.reader.array()?)), Spelling::Utf8),
+        };
+        let span = match len {
+            Some(len) => self.reader.span(len, spelling)?,
+            None => self.reader.line(spelling)?,
+        };
+        if let Some(span) = span {
+            if spelling == Spelling::Quoted && self.reader.bytes(span)?.is_some_and(|line| quoted(line).is_none()) {
+                return error("STRING is not a quoted literal");
+            }
+            self.look_into(span)?;
+            if self.stream.texts.len() < self.texts_max
+                && let Some(text) = self.decode(span)?
+            {
+                self.stream.texts.push(text);
+            }
+        }
+        self.push(span.map_or(Value::Data, Value::Str));
+        Ok(())
+    }
+
+    fn bytes(&mut self, opcode: u8) -> Result<(), Stop> {
+        let len = match opcode {
+            b'C' => u64::from(self.reader.u8()?),
+            b'B' => u64::from(u32::from_le_bytes(self.reader.array()?)),
+            _ => u64::from_le_bytes(self.reader.array()?),
+        };
+        let span = self.reader.span(len, Spelling::Utf8)?;
+        if let Some(span) = span {
+            self.look_into(span)?;
+        }
+        self.push(span.map_or(Value::Data, Value::Bytes));
+        Ok(())
+    }
+
+    /// Notes a constant that begins as a pickle or a zip does, plainly or in base64.
+    fn look_into(&mut self, span: Span) -> Result<(), Stop> {
+        if span.len < 8 || self.stream.embedded.len() >= EMBEDDED_MAX {
+            return Ok(());
+        }
+        let head = self.reader.peek(span, 4)?;
+        let base64 = match head {
+            [0x80, 2..=5, ..] | [b'P', b'K', 3, 4] => false,
+            // 0x80 0x02 to 0x80 0x05 in base64.
+            [b'g', b'A', b'I'..=b'X', ..] => true,
+            _ => return Ok(()),
+        };
+        let embedded = Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false };
+        self.stream.embedded.push(embedded);
+        Ok(())
+    }
+
+    // Memo.
+
+    fn memo_index(&mut self, opcode: u8) -> Result<u64, Stop> {
+        match opcode {
+            b'h' | b'q' => Ok(u64::from(self.reader.u8()?)),
+            b'j' | b'r' => Ok(u64::from(u32::from_le_bytes(self.reader.array()?))),
+            _ => {
+                let span = self.reader.line(Spelling::Utf8)?;
+                let digits = match span {
+                    Some(span) => self.reader.bytes(span)?,
+                    None => None,
+                };
+                match digits.and_then(int).and_then(|index| u64::try_from(index).ok()) {
+                    Some(index) => Ok(index),
+                    None => error("malformed memo index"),
+                }
+            }
+        }
+    }
+
+    fn get(&mut self, opcode: u8) -> Result<(), Stop> {
+        let index = self.memo_index(opcode)?;
+        match self.memo.get(index) {
+            Some(value) => {
+                let value = value.clone();
+                self.push(value);
+                Ok(())
+            }
+            None => error(format!("memo slot {index} was never written")),
+        }
+    }
+
+    fn put(&mut self, opcode: u8) -> Result<(), Stop> {
+        let index = if opcode == 0x94 { self.memo.len() } else { self.memo_index(opcode)? };
+        let value = self.top()?.clone();
+        self.memo.put(index, value);
+        Ok(())
+    }
+
+    // Containers.
+
+    /// APPEND, APPENDS, SETITEM, SETITEMS, ADDITEMS: harmless on containers, a write on anything else.
+    fn add_items(&mut self, opcode: u8) -> Result<(), Stop> {
+        match opcode {
+            b'a' => drop(self.pop()?),
+            b's' => {
+                self.pop()?;
+                self.pop()?;
+            }
+            _ => drop(self.pop_mark()?),
+        }
+        let target = self.operand(&self.top()?.clone())?;
+        match target {
+            Operand::Global(_) | Operand::ResultOf(_) | Operand::Opaque => self.record(Action::SetItem { target }),
+            Operand::Data | Operand::Text(_) | Operand::Bytes | Operand::Int(_) => Ok(()),
+        }
+    }
+
+    // Imports and calls.
+
+    fn import_opcode(&mut self, opcode: u8) -> Result<(), Stop> {
+        if opcode == 0x93 {
+            let (name, module) = (self.pop()?, self.pop()?);
+            let global = match (self.known_text(&module)?, self.known_text(&name)?) {
+                (Some(module), Some(name)) => self.named(module, name),
+                _ => Global::computed(),
+            };
+            return self.import(global);
+        }
+        let module = self.line_text()?;
+        let name = self.line_text()?;
+        let global = match (module, name) {
+            (Some(module), Some(name)) => self.named(module, name),
+            _ => Global::computed(),
+        };
+        if opcode == b'c' {
+            return self.import(global);
+        }
+        // INST: the class by name, its arguments back to the MARK. The pure Python reader imports before it looks for one.
+        let callee = self.imported(global)?;
+        let args = self.pop_mark()?;
+        let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
+        self.call(&callee, &args, How::Instantiate)
+    }
+
+    fn named(&self, module: String, name: String) -> Global {
+        Global { module, name, known: true, python2: self.protocol < 3 }
+    }
+
+    fn line_text(&mut self) -> Result<Option<String>, Stop> {
+        match self.reader.line(Spelling::Utf8)? {
+            Some(span) => self.decode(span),
+            None => Ok(None),
+        }
+    }
+
+    /// The text of a string value. Bytes count as text: judging a name CPython 3 refuses costs nothing.
+    fn known_text(&mut self, value: &Value) -> Result<Option<String>, Stop> {
+        match value {
+            Value::Str(span) | Value::Bytes(span) => self.decode(*span),
+            _ => Ok(None),
+        }
+    }
+
+    fn decode(&mut self, span: Span) -> Result<Option<String>, Stop> {
+        Ok(self.reader.bytes(span)?.and_then(|bytes| decode(bytes, span.spelling)))
+    }
+
+    fn import(&mut self, global: Global) -> Result<(), Stop> {
+        let value = self.imported(global)?;
+        self.push(value);
+        Ok(())
+    }
+
+    fn imported(&mut self, global: Global) -> Result<Value, Stop> {
+        self.record(Action::Import(global.clone()))?;
+        self.intern(global).map(Value::Global)
+    }
+
+    fn intern(&mut self, global: Global) -> Result<u32, Stop> {
+        if let Some(id) = self.global_ids.get(&global) {
+            return Ok(*id);
+        }
+        let Ok(id) = u32::try_from(self.globals.len()) else { return Err(Stop::Limit("imports too much".into())) };
+        self.globals.push(global.clone());
+        self.global_ids.insert(global, id);
+        Ok(id)
+    }
+
+    fn call_opcode(&mut self, opcode: u8) -> Result<(), Stop> {
+        match opcode {
+            b'R' => {
+                let (args, callee) = (self.pop()?, self.pop()?);
+                self.call(&callee, &args, How::Reduce)
+            }
+            b'o' => {
+                let mut args = self.pop_mark()?;
+                if args.is_empty() {
+                    return error("OBJ without a class");
+                }
+                let callee = args.remove(0);
+                let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
+                self.call(&callee, &args, How::Instantiate)
+            }
+            0x81 => {
+                let (args, callee) = (self.pop()?, self.pop()?);
+                self.call(&callee, &args, How::New)
+            }
+            _ => {
+                // NEWOBJ_EX; keyword arguments change nothing for the policy, which allows exact callables only.
+                self.pop()?;
+                let (args, callee) = (self.pop()?, self.pop()?);
+                self.call(&callee, &args, How::New)
+            }
+        }
+    }
+
+    fn call(&mut self, callee: &Value, args: &Value, how: How) -> Result<(), Stop> {
+        let operands = match args {
+            Value::Tuple(tuple) if tuple.complete => {
+                let items = Rc::clone(tuple);
+                Some(items.items.iter().map(|item| self.operand(item)).collect::<Result<Vec<_>, _>>()?)
+            }
+            _ => None,
+        };
+        self.mark_called(callee, args);
+        let attribute = self.attribute_of(callee, operands.as_deref());
+        let callee_operand = self.operand(callee)?;
+        self.record(Action::Call { callee: callee_operand, args: operands, how })?;
+        match (attribute, callee) {
+            (Some(global), _) => return self.import(global),
+            (None, Value::Global(id)) => self.push(Value::ResultOf(*id)),
+            (None, _) => self.push(Value::Opaque),
+        }
+        Ok(())
+    }
+
+    /// `getattr(imported, 'constant')` is the import of a dotted name.
+    fn attribute_of(&self, callee: &Value, args: Option<&[Operand]>) -> Option<Global> {
+        let Value::Global(id) = callee else { return None };
+        let function = self.globals.get(usize::try_from(*id).ok()?)?;
+        let is_getattr = function.known
+            && function.name == "getattr"
+            && matches!(function.module.as_str(), "builtins" | "__builtin__");
+        match args? {
+            [Operand::Global(of), Operand::Text(attribute)] if is_getattr && of.known => {
+                Some(Global { name: format!("{}.{attribute}", of.name), ..of.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Constants handed to a call are no longer inert; bytes handed to a loader are an object whatever they begin with.
+    fn mark_called(&mut self, callee: &Value, args: &Value) {
+        let Value::Tuple(tuple) = args else { return };
+        let name = match callee {
+            Value::Global(id) => {
+                usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).map(|global| global.name.as_str())
+            }
+            _ => None,
+        };
+        let called_loads = name.is_some_and(|name| name.ends_with("loads") || name.ends_with("_load_from_bytes"));
+        for item in &tuple.items {
+            let (Value::Bytes(span) | Value::Str(span)) = item else { continue };
+            if let Some(embedded) =
+                self.stream.embedded.iter_mut().rev().find(|embedded| embedded.offset == span.offset)
+            {
+                embedded.called = true;
+            } else if called_loads && matches!(item, Value::Bytes(_)) && self.stream.embedded.len() < EMBEDDED_MAX {
+                let len = u64::from(span.len);
+                self.stream.embedded.push(Embedded { offset: span.offset, len, base64: false, called: true });
+            }
+        }
+    }
+
+    fn operand(&mut self, value: &Value) -> Result<Operand, Stop> {
+        let global = |id: &u32| usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).cloned();
+        Ok(match value {
+            Value::Global(id) => global(id).map_or(Operand::Opaque, Operand::Global),
+            Value::ResultOf(id) => global(id).map_or(Operand::Opaque, Operand::ResultOf),
+            Value::Str(span) if span.len <= 100 => self.decode(*span)?.map_or(Operand::Data, Operand::Text),
+            Value::Bytes(_) => Operand::Bytes,
+            Value::Int(value) => Operand::Int(*value),
+            Value::Str(_) | Value::Data | Value::Tuple(_) => Operand::Data,
+            Value::Opaque => Operand::Opaque,
+        })
+    }
+
+    // The rest.
+
+    fn persistent_id(&mut self, opcode: u8) -> Result<(), Stop> {
+        let (storage, text) = match opcode {
+            b'P' => (None, self.line_text()?),
+            _ => {
+                let id = self.pop()?;
+                (self.torch_storage(&id)?, self.known_text(&id)?)
+            }
+        };
+        let text = text.map(|text| text.chars().take(200).collect());
+        self.record(Action::PersistentId { storage, text })?;
+        self.push(Value::Opaque);
+        Ok(())
+    }
+
+    /// `('storage', type, key, location, numel[, view metadata])`, as `torch.save` writes it.
+    fn torch_storage(&mut self, id: &Value) -> Result<Option<(Global, String, u64)>, Stop> {
+        let Value::Tuple(tuple) = id else { return Ok(None) };
+        let tuple = Rc::clone(tuple);
+        let [kind, of, key, location, numel, ..] = tuple.items.as_slice() else { return Ok(None) };
+        let is_storage =
+            tuple.complete && tuple.items.len() <= 6 && self.known_text(kind)?.as_deref() == Some("storage");
+        let named = self.known_text(location)?.is_some();
+        match (self.operand(of)?, self.known_text(key)?, numel) {
+            (Operand::Global(of), Some(key), Value::Int(numel)) if is_storage && named && *numel >= 0 => {
+                Ok(Some((of, key, numel.unsigned_abs())))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn extension(&mut self, opcode: u8) -> Result<(), Stop> {
+        let code = match opcode {
+            0x82 => i64::from(self.reader.u8()?),
+            0x83 => i64::from(u16::from_le_bytes(self.reader.array()?)),
+            _ => i64::from(i32::from_le_bytes(self.reader.array()?)),
+        };
+        self.record(Action::Extension(code))?;
+        self.push(Value::Opaque);
+        Ok(())
+    }
+
+    fn protocol(&mut self) -> Result<(), Stop> {
+        self.protocol = self.reader.u8()?;
+        if self.protocol > 5 {
+            let what = format!("protocol {} does not exist", self.protocol);
+            self.stream.malformed.push(Malformed::new(Trouble::Ambiguous, self.op_offset, what));
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Result<(), Stop> {
+        let len = u64::from_le_bytes(self.reader.array()?);
+        let end = self.reader.at.checked_add(len).filter(|end| *end <= self.reader.size_bytes());
+        let trouble = match end {
+            None => Some("frame is longer than the file"),
+            Some(_) if self.frame_end.is_some() => Some("frame begins inside a frame"),
+            Some(_) => None,
+        };
+        if let Some(what) = trouble {
+            self.stream.frames_disagree = true;
+            self.stream.malformed.push(Malformed::new(Trouble::Ambiguous, self.op_offset, what));
+        }
+        self.frame_end = end.filter(|end| *end > self.reader.at);
+        if self.reading == Reading::FramesBuffered {
+            self.reader.buffer_frame(len)?;
+        }
+        Ok(())
+    }
+
+    /// A frame must end where an opcode ends; where it does not, CPython's readers disagree.
+    fn check_frame(&mut self) {
+        let Some(end) = self.frame_end.filter(|end| self.reader.at >= *end) else { return };
+        self.frame_end = None;
+        // Writers put constants of 64 KiB and more between frames, never across the end of one.
+        if self.reader.at > end {
+            self.stream.frames_disagree = true;
+            let what = "frame ends inside an operand, so readers disagree";
+            self.stream.malformed.push(Malformed::new(Trouble::Ambiguous, self.op_offset, what));
+        }
+    }
+
+    fn record(&mut self, action: Action) -> Result<(), Stop> {
+        if let Some(event) = self.seen.get(&action).and_then(|i| self.stream.events.get_mut(*i)) {
+            event.count += 1;
+            return Ok(());
+        }
+        if self.stream.events.len() as u64 >= self.events_max {
+            return Err(Stop::Limit(format!("does more than {} different things", self.events_max)));
+        }
+        self.seen.insert(action.clone(), self.stream.events.len());
+        self.stream.events.push(Event { action, offset: self.op_offset, count: 1 });
+        Ok(())
+    }
+}

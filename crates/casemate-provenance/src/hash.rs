@@ -1,0 +1,136 @@
+//! SHA-256 and BLAKE3 of a source, in one pass over its bytes.
+//!
+//! Sources: FIPS 180-4 (SHA-256, by aws-lc-rs), the BLAKE3 paper (2020, by the `blake3` crate). Which files are hashed, and
+//! whether they held still meanwhile, is the business of [`crate::manifest`].
+
+use std::io;
+
+use aws_lc_rs::digest;
+use casemate_core::{Digest, Source, SourceExt};
+
+/// Bytes read at once; also the peak memory of one call.
+const BUFFER_BYTES: u64 = 1 << 20;
+
+/// Which hashes to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashChoice {
+    /// SHA-256 alone.
+    Sha256,
+    /// SHA-256 and BLAKE3 in the same pass.
+    Sha256AndBlake3,
+}
+
+/// What one pass over a source gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of all bytes.
+    pub sha256: Digest,
+    /// BLAKE3 of all bytes, when it was asked for.
+    pub blake3: Option<Digest>,
+}
+
+/// The hashes of all bytes of `source`.
+///
+/// `progress` is called after each buffer with the number of bytes of this source done so far, the last time with all.
+///
+/// # Errors
+/// Whatever the source reports, and `UnexpectedEof` when it holds fewer bytes than it said.
+pub fn hash(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Hashes> {
+    let size_bytes = source.size_bytes();
+    let mut sha256 = digest::Context::new(&digest::SHA256);
+    let mut blake3 = match choice {
+        HashChoice::Sha256 => None,
+        HashChoice::Sha256AndBlake3 => Some(blake3::Hasher::new()),
+    };
+    let buffer_bytes = usize::try_from(size_bytes.min(BUFFER_BYTES)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut buffer = vec![0; buffer_bytes];
+    let mut done = 0;
+    while done < size_bytes {
+        let filled = source.fill_at(done, &mut buffer)?;
+        // A source that grows while it is read gives no more than the length it was opened with.
+        let wanted = usize::try_from(size_bytes - done).unwrap_or(usize::MAX).min(filled);
+        let Some(bytes) = buffer.get(..wanted).filter(|bytes| !bytes.is_empty()) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        sha256.update(bytes);
+        if let Some(blake3) = &mut blake3 {
+            blake3.update(bytes);
+        }
+        done += bytes.len() as u64;
+        progress(done);
+    }
+    let blake3 = blake3.map(|hasher| Digest(*hasher.finalize().as_bytes()));
+    Ok(Hashes { size_bytes, sha256: finish(sha256), blake3 })
+}
+
+/// The SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    to_digest(&digest::digest(&digest::SHA256, bytes))
+}
+
+/// The digest a SHA-256 context has arrived at.
+pub(crate) fn finish(context: digest::Context) -> Digest {
+    to_digest(&context.finish())
+}
+
+fn to_digest(digest: &digest::Digest) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    Digest(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use casemate_core::MemorySource;
+
+    use super::*;
+
+    #[test]
+    fn known_hashes_come_out() {
+        let hashes = hash(&MemorySource::new(*b"abc"), HashChoice::Sha256AndBlake3, &|_| {}).unwrap();
+        assert_eq!(hashes.sha256.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            hashes.blake3.unwrap().to_string(),
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+        );
+        assert_eq!(hashes.sha256, sha256(b"abc"));
+        let empty = hash(&MemorySource::new(*b""), HashChoice::Sha256, &|_| {}).unwrap();
+        assert_eq!((empty.sha256, empty.blake3), (sha256(b""), None));
+    }
+
+    #[test]
+    fn buffers_do_not_show_in_the_result_and_progress_reaches_the_end() {
+        for extra in [0usize, 1, 4095] {
+            let bytes: Vec<u8> = (0..3 * (1 << 20) + extra).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let seen = AtomicU64::new(0);
+            let source = MemorySource::new(bytes.clone());
+            let hashes = hash(&source, HashChoice::Sha256AndBlake3, &|done| {
+                assert!(seen.swap(done, Ordering::Relaxed) < done);
+            });
+            assert_eq!(hashes.unwrap().sha256, sha256(&bytes));
+            assert_eq!(seen.load(Ordering::Relaxed), bytes.len() as u64);
+        }
+    }
+
+    struct Short;
+
+    impl Source for Short {
+        fn size_bytes(&self) -> u64 {
+            10
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer[0] = 7;
+            Ok(usize::from(offset < 4))
+        }
+    }
+
+    #[test]
+    fn a_source_that_ends_early_is_an_error_not_a_hash() {
+        let error = hash(&Short, HashChoice::Sha256, &|_| {}).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,50 @@
+//! One labelled block of PEM (RFC 7468, strict form): what key files hold.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// `der` as PEM in lines of 64 characters.
+pub(super) fn encode(der: &[u8], label: &str) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let body = STANDARD.encode(der);
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+/// The bytes of the only block in `text`, when its label is `label`.
+pub(super) fn decode(text: &[u8], label: &str) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let text = text.strip_prefix(&format!("-----BEGIN {label}-----"))?;
+    let body = text.strip_suffix(&format!("-----END {label}-----"))?;
+    let body: String = body.lines().map(str::trim).collect();
+    STANDARD.decode(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back_from_lines_of_64(der in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let text = encode(&der, "KEY");
+            prop_assert!(text.lines().all(|line| line.len() <= 64));
+            prop_assert_eq!(decode(text.as_bytes(), "KEY"), Some(der));
+            prop_assert_eq!(decode(text.as_bytes(), "OTHER"), None);
+        }
+
+        #[test]
+        fn arbitrary_text_is_read_without_panic(text: Vec<u8>) {
+            let _ = decode(&text, "KEY");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The largest head a reader has seen, kept outside the ledger: what makes a rollback visible.
+
+use std::io;
+use std::path::Path;
+
+use super::tree::Tree;
+use super::{DirectoryStorage, Error, Ledger, Storage};
+use crate::note::{self, Checkpoint, NoteKey};
+
+/// The head kept in the file `path`, or `None` when there is no such file.
+///
+/// # Errors
+/// [`Error::Checkpoint`] when it is not a head signed by `key`, [`Error::Storage`].
+pub fn remembered(path: &Path, key: &NoteKey) -> Result<Option<Checkpoint>, Error> {
+    let (storage, name) = storage(path)?;
+    let Some(bytes) = storage.read(&name, note::BYTES_MAX as u64)? else { return Ok(None) };
+    Ok(Some(Checkpoint::open(&bytes, key)?))
+}
+
+impl Ledger {
+    /// Keeps the present head in the file `path`, when it continues the one kept there.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] when it does not, and the file stays as it is; those of [`Ledger::checkpoint`].
+    pub fn remember(&self, path: &Path) -> Result<Checkpoint, Error> {
+        let _lock = self.read_lock()?;
+        let bytes = self.checkpoint_bytes()?;
+        let head = Checkpoint::open(&bytes, &self.trust.ledger)?;
+        if let Some(old) = remembered(path, &self.trust.ledger)? {
+            self.require_continues(&old, &head)?;
+        }
+        let (storage, name) = storage(path)?;
+        storage.write_durable(&[(name, bytes)])?;
+        Ok(head)
+    }
+
+    /// Refuses a `head` that does not continue `old`, by the stored tiles.
+    pub(super) fn require_continues(&self, old: &Checkpoint, head: &Checkpoint) -> Result<(), Error> {
+        if head.size < old.size {
+            let what = format!("it has {} records, {} were seen before", head.size, old.size);
+            return Err(Error::RolledBack { what });
+        }
+        let mut tree = Tree::new(self.storage.as_ref(), head.size);
+        let root = if old.size == head.size { head.root } else { tree.head(0..old.size)? };
+        match root == old.root {
+            true => Ok(()),
+            false => {
+                Err(Error::RolledBack { what: format!("its first {} records are not those seen before", old.size) })
+            }
+        }
+    }
+}
+
+fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name =
+        name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}`: no file name", path.display())))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((DirectoryStorage::open(directory), name.into()))
+}

@@ -1,0 +1,256 @@
+//! The manifest of a model: every file with its size and hashes, and from it the model's identity.
+//!
+//! Two models with the same contents under other names are two models: the subject digest of OpenSSF Model Signing v1.0
+//! binds contents alone, so it is never used as an id here. Finding the files is left to [`walk`]; signatures over a
+//! manifest are left to other modules. Unicode normalisation of names is not folded, only case.
+
+mod walk;
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use casemate_core::{Digest, FileSource};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::hash::{self, HashChoice};
+
+/// Files a manifest may list.
+pub const ENTRIES_MAX: usize = 1 << 20;
+/// Directories a file may lie deep.
+pub const DEPTH_MAX: usize = 128;
+
+/// Opens the canonical form under [`Manifest::digest`]; a change of the form changes it.
+const DOMAIN: &[u8] = b"casemate-manifest-v1\0";
+
+/// All files of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the directory or file, for people; not part of the identity.
+    pub name: String,
+    /// The files, sorted by path components.
+    pub entries: Vec<Entry>,
+    /// What lies under the root and is not covered.
+    pub skipped: Vec<Skipped>,
+    /// Names that are one name where case does not count.
+    pub collisions: Vec<Collision>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Relative to the root, `/` between components; `.` for a model that is a single file.
+    pub path: String,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the contents.
+    pub sha256: Digest,
+    /// BLAKE3 of the contents.
+    pub blake3: Digest,
+}
+
+/// Something under the root that is not part of the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Relative to the root; everything below is skipped too.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Two names of files or directories that differ in case alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collision {
+    /// The first in the order of the manifest.
+    pub path: String,
+    /// The other.
+    pub other: String,
+}
+
+/// Why there is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory could not be read.
+    #[error("`{path}` cannot be read: {source}")]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A name that is not UTF-8 has no single spelling in a manifest.
+    #[error("`{path}` has a name that is not UTF-8")]
+    NameNotUtf8 {
+        /// The name, lossily shown.
+        path: PathBuf,
+    },
+    /// A backslash separates components on some systems.
+    #[error("`{path}` has a backslash in its name, which is another path on other systems")]
+    NameWithBackslash {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A socket, FIFO or device.
+    #[error("`{path}` is neither a file nor a directory")]
+    SpecialFile {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A symbolic link whose target lies outside the model.
+    #[error("symbolic link `{path}` points outside the model, to `{target}`")]
+    LinkLeavesRoot {
+        /// The link.
+        path: PathBuf,
+        /// Where it ends.
+        target: PathBuf,
+    },
+    /// A symbolic link that leads back to itself or to a directory it lies in.
+    #[error("symbolic link `{path}` loops")]
+    LinkLoops {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The file was written to while it was hashed.
+    #[error("`{path}` changed while it was hashed")]
+    Changed {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// No file at all: an empty manifest would match any directory.
+    #[error("`{path}` holds no files")]
+    Empty {
+        /// The root.
+        path: PathBuf,
+    },
+    /// More files than [`ENTRIES_MAX`].
+    #[error("`{path}` holds more than {max} files")]
+    TooManyFiles {
+        /// The root.
+        path: PathBuf,
+        /// The limit.
+        max: usize,
+    },
+    /// Deeper than [`DEPTH_MAX`].
+    #[error("`{path}` lies deeper than {max} directories")]
+    TooDeep {
+        /// The first directory beyond the limit.
+        path: PathBuf,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl Manifest {
+    /// The manifest of the directory or single file `root`.
+    ///
+    /// `.git` and `.casemate` directly under the root are left out and named in `skipped`. A symbolic link that stays
+    /// inside the root is followed and listed under its own name. Files are hashed in parallel, each thread holding 1 MiB;
+    /// beyond that, memory is the list of names. `progress` gets the bytes hashed so far over all files.
+    ///
+    /// # Errors
+    /// [`Error`] names the first path that cannot be part of a manifest.
+    pub fn of_path(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: root.into(), source };
+        let real = std::fs::canonicalize(root).map_err(unreadable)?;
+        let name = real.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_string();
+        let walked = walk::walk(&real)?;
+        let done = AtomicU64::new(0);
+        let hash = |(path, file): &(String, PathBuf)| entry(path, file, &done, progress);
+        let entries = walked.files.par_iter().map(hash).collect::<Result<Vec<_>, Error>>()?;
+        let collisions = collisions(&entries);
+        Ok(Self { name, entries, skipped: walked.skipped, collisions })
+    }
+
+    /// The model's identity: SHA-256 of names, sizes and contents.
+    ///
+    /// Hashed are, all integers as big-endian u64: `casemate-manifest-v1` and a zero byte, the number of entries, then
+    /// for each entry in order the length of its path, the path, its size, and the 32 bytes of its SHA-256. Every part
+    /// has a length known before it is read, so no two manifests share a form.
+    pub fn digest(&self) -> Digest {
+        let mut bytes = DOMAIN.to_vec();
+        bytes.extend((self.entries.len() as u64).to_be_bytes());
+        for entry in &self.entries {
+            bytes.extend((entry.path.len() as u64).to_be_bytes());
+            bytes.extend(entry.path.as_bytes());
+            bytes.extend(entry.size_bytes.to_be_bytes());
+            bytes.extend(entry.sha256.0);
+        }
+        hash::sha256(&bytes)
+    }
+
+    /// Bytes of all files together.
+    pub fn size_bytes(&self) -> u64 {
+        self.entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.size_bytes))
+    }
+}
+
+fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sync)) -> Result<Entry, Error> {
+    let unreadable = |source| Error::Unreadable { path: file.into(), source };
+    // The path is canonical: a link there by now has been put in the file's place.
+    let stamp = || std::fs::symlink_metadata(file).map(|metadata| Stamp::of(&metadata)).map_err(unreadable);
+    let before = stamp()?;
+    let source = FileSource::open(file).map_err(unreadable)?;
+    let seen = AtomicU64::new(0);
+    let count = |bytes: u64| {
+        let step = bytes - seen.swap(bytes, Ordering::Relaxed);
+        progress(done.fetch_add(step, Ordering::Relaxed) + step);
+    };
+    let hashes = hash::hash(&source, HashChoice::Sha256AndBlake3, &count).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Changed { path: file.into() },
+        _ => unreadable(source),
+    })?;
+    let still = before.is_file && before == stamp()? && before.size_bytes == hashes.size_bytes;
+    let Some(blake3) = hashes.blake3.filter(|_| still) else {
+        return Err(Error::Changed { path: file.into() });
+    };
+    Ok(Entry { path: path.into(), size_bytes: hashes.size_bytes, sha256: hashes.sha256, blake3 })
+}
+
+/// What tells that a file was written to or replaced.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    is_file: bool,
+    size_bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            is_file: metadata.is_file(),
+            size_bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Files and directories whose names fold to one; `A/x` and `a/y` meet in their directory.
+fn collisions(entries: &[Entry]) -> Vec<Collision> {
+    let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for entry in entries {
+        let ends = entry.path.match_indices('/').map(|(at, _)| at).chain([entry.path.len()]);
+        for path in ends.filter_map(|end| entry.path.get(..end)) {
+            let first = *spelled.entry(path.to_lowercase()).or_insert(path);
+            let collision = Collision { path: first.into(), other: path.into() };
+            // One directory heads many entries; it is reported once.
+            if first != path && !found.contains(&collision) {
+                found.push(collision);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! The command line: what can be asked, in the order of a model's life.
+
+use std::path::PathBuf;
+
+use casemate_core::Severity;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps machine-learning models safe from their data to their retirement, and proves it.
+#[derive(Parser, Debug)]
+#[command(
+    name = "casemate",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Examples:\n  casemate check                       assess the project in this directory\n  casemate scan model.pt               judge one file\n  casemate check -o report.html        write the report as a page\n\nExit codes: 0 passed · 1 policy failed · 2 usage or configuration · 3 could not evaluate · 4 integrity failure"
+)]
+pub struct Cli {
+    /// Everything that stands before the command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone)]
+pub struct Globals {
+    /// Run as if started in DIR.
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Configuration file [default: casemate.toml in the project].
+    #[arg(long, value_name = "FILE", global = true, env = "CASEMATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory of ledger, keys and caches [default: .casemate beside the configuration].
+    #[arg(long, value_name = "DIR", global = true, env = "CASEMATE_STATE")]
+    pub state: Option<PathBuf>,
+    /// Output format [default: text, or what the ending of -o FILE says].
+    #[arg(long, value_name = "FORMAT", global = true, env = "CASEMATE_FORMAT")]
+    pub format: Option<Format>,
+    /// Write the output to FILE, whole or not at all.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub output: Option<PathBuf>,
+    /// Print results only, no progress and no remarks.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say what is being done.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    /// The contract `casemate.report/v1`.
+    Json,
+    /// Markdown.
+    Markdown,
+    /// One self-contained page.
+    Html,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// One row a control or finding.
+    Csv,
+    /// A badge, SVG.
+    Badge,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Write a commented casemate.toml from what is found; create signing keys and ledger
+    Init(InitArgs),
+    /// Gather all evidence about the project, assess it, print score, risks and what to fix first
+    Check(CheckArgs),
+    /// Scan model files for code, hidden content and injection
+    Scan(ScanArgs),
+    /// Compute the score from the ledger, without gathering anything
+    Assess(AssessArgs),
+    /// Write the report of the last assessment: markdown, html, json, sarif, csv, badge
+    Report(ReportArgs),
+    /// Ask whether a gate opens: merge, release, serve, retire
+    Gate(GateArgs),
+    /// List controls, or explain one
+    #[command(subcommand)]
+    Controls(ControlsCommand),
+    /// Add a waiver, or check the waivers there are
+    #[command(subcommand)]
+    Waiver(WaiverCommand),
+    /// Look at the evidence ledger, verify it, prove a record
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Print a JSON Schema
+    Schema(SchemaArgs),
+    /// Print completions for a shell, or the manual page
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `init`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  casemate init my-project")]
+pub struct InitArgs {
+    /// Project directory.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Overwrite an existing casemate.toml.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  casemate check                      the project here\n  casemate check examples/digits -o report.html\n  casemate check --stage release      with the release gate\n\nFormats: text json markdown html sarif csv badge"
+)]
+pub struct CheckArgs {
+    /// Project directory.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Gate that decides the exit code.
+    #[arg(long, value_name = "STAGE", default_value = "merge")]
+    pub stage: String,
+    /// Fail on findings of this severity and above, instead of what the gate says.
+    #[arg(long, value_name = "SEVERITY")]
+    pub fail_on: Option<Severity>,
+    /// Limits for reading untrusted files (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+}
+
+/// Arguments of `scan`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  cat model.pkl | casemate scan -\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv"
+)]
+pub struct ScanArgs {
+    /// Files and directories; `-` is standard input.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Severity from which a finding fails the scan.
+    #[arg(long, value_name = "SEVERITY", default_value = "high")]
+    pub fail_on: Severity,
+    /// Limits for reading untrusted files (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+    /// Do not compute digests: headers only, and no evidence.
+    #[arg(long)]
+    pub no_hash: bool,
+    /// Do not append evidence to the project's ledger.
+    #[arg(long)]
+    pub no_record: bool,
+}
+
+/// Arguments of `assess`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  casemate assess\n  casemate assess --explain\n\nFormats: text json markdown html sarif csv badge")]
+pub struct AssessArgs {
+    /// Print every term of the score.
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  casemate report -o report.html\n  casemate report --format markdown > report.md\n\nFormats: text json markdown html sarif csv badge")]
+pub struct ReportArgs {
+    /// Gate to report on.
+    #[arg(long, value_name = "STAGE", default_value = "merge")]
+    pub stage: String,
+}
+
+/// Arguments of `gate`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  casemate gate --stage release\n\nExit codes: 0 open · 1 shut · 3 something required is unknown · 4 ledger or signatures do not verify")]
+pub struct GateArgs {
+    /// merge, release, serve or retire.
+    #[arg(long, value_name = "STAGE")]
+    pub stage: String,
+}
+
+/// `controls …`
+#[derive(Subcommand, Debug)]
+pub enum ControlsCommand {
+    /// List the controls of the catalogue
+    #[command(after_help = "Examples:\n  casemate controls list --severity critical\n  casemate controls list --stage release --format csv")]
+    List {
+        /// Only this life-cycle stage.
+        #[arg(long)]
+        stage: Option<String>,
+        /// Only this severity.
+        #[arg(long)]
+        severity: Option<Severity>,
+        /// Only controls mapped to this framework id, e.g. `owasp-ml@2023:ML06`.
+        #[arg(long, value_name = "ID")]
+        framework: Option<String>,
+    },
+    /// Explain one control: what it asks, why, how it is checked, where it stands
+    #[command(after_help = "Example:\n  casemate controls explain SUP-01")]
+    Explain {
+        /// Id of the control.
+        id: String,
+    },
+}
+
+/// `waiver …`
+#[derive(Subcommand, Debug)]
+pub enum WaiverCommand {
+    /// Write a waiver file; it opens gates, never the score
+    #[command(
+        after_help = "Example:\n  casemate waiver add SUP-02 --reason 'legacy loader' --owner ada --approver grace \\\n      --compensating-control 'sandboxed load' --days 30"
+    )]
+    Add(WaiverAddArgs),
+    /// Check every waiver file
+    Lint,
+}
+
+/// Arguments of `waiver add`.
+#[derive(Args, Debug)]
+pub struct WaiverAddArgs {
+    /// Id of the control.
+    pub control: String,
+    /// Name of the model it covers, or `*`.
+    #[arg(long, default_value = "*")]
+    pub scope: String,
+    /// Why.
+    #[arg(long)]
+    pub reason: String,
+    /// Who answers for it.
+    #[arg(long)]
+    pub owner: String,
+    /// Who agreed; not the owner.
+    #[arg(long)]
+    pub approver: String,
+    /// What protects meanwhile.
+    #[arg(long)]
+    pub compensating_control: String,
+    /// For how many days from today.
+    #[arg(long, default_value_t = 30)]
+    pub days: i64,
+}
+
+/// `ledger …`
+#[derive(Subcommand, Debug)]
+pub enum LedgerCommand {
+    /// List the records
+    Show {
+        /// Only this record: index, or id or its beginning.
+        record: Option<String>,
+    },
+    /// Recompute everything and name whatever was edited, moved or removed
+    #[command(after_help = "Example:\n  casemate ledger verify --from last-week.checkpoint\n\nExit codes: 0 intact · 4 not")]
+    Verify {
+        /// A checkpoint seen before; the ledger must continue it.
+        #[arg(long, value_name = "CHECKPOINT")]
+        from: Option<PathBuf>,
+    },
+    /// Write a proof that a record is in the ledger, to be checked offline
+    Prove {
+        /// Index, or id or its beginning.
+        record: String,
+    },
+    /// Prove that the ledger continues an earlier checkpoint
+    Consistency {
+        /// The earlier checkpoint.
+        #[arg(long, value_name = "CHECKPOINT")]
+        from: PathBuf,
+    },
+}
+
+/// Arguments of `schema`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  casemate schema report > report.schema.json")]
+pub struct SchemaArgs {
+    /// Which schema.
+    #[arg(value_parser = ["report"])]
+    pub name: String,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  casemate completions bash > /etc/bash_completion.d/casemate\n  casemate completions man > casemate.1")]
+pub struct CompletionsArgs {
+    /// bash, elvish, fish, powershell, zsh, or man.
+    #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh", "man"])]
+    pub shell: String,
+}
