@@ -7,15 +7,38 @@ use casemate_core::{Limits, SharedSource};
 use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
+mod executable;
+mod gguf;
+mod json;
+mod npy;
+mod onnx;
+mod parquet;
 mod pickle;
+mod safetensors;
+mod text;
 mod torch_legacy;
+mod zip;
+// Not formats: what the parsers share.
+mod protobuf;
+mod reading;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// Every format. The first that is certain gives the object its name; those that are only likely come into play when
 /// none is certain.
 pub static FORMATS: &[&dyn Format] = &[
     // … and one here.
     &torch_legacy::TorchLegacy,
+    &zip::Zip,
+    &safetensors::Safetensors,
+    &gguf::Gguf,
+    &npy::Npy,
+    &parquet::Parquet,
+    &executable::Executable,
     &pickle::Pickle,
+    &onnx::Onnx,
+    &json::Json,
+    &text::PlainText,
 ];
 
 /// A format that can be recognised and parsed.

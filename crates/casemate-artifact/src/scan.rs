@@ -13,7 +13,7 @@ use casemate_core::{Finding, Limits, RangeSource, Severity, SharedSource, Source
 use crate::detectors::{DETECTORS, Detector, Inspection};
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
-use crate::{Child, Imports, Malformed, Parsed, Probe, Role, Trouble, Verdict};
+use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict};
 
 /// Scans files under given limits and the built-in policy.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct Scan {
     pub runs_code_by_design: bool,
     /// Whether any object is of a model format.
     pub is_model: bool,
+    /// Whether it carries a chat template.
+    pub has_template: bool,
 }
 
 /// One object in a file.
@@ -96,6 +98,7 @@ impl Scanner {
             tensors: 0,
             runs_code_by_design: false,
             is_model: false,
+            has_template: false,
         };
         let mut waiting = vec![Work { member: String::new(), source, role: Role::Any, depth: 0 }];
         while let Some(work) = waiting.pop() {
@@ -216,6 +219,8 @@ fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, pars
     let loaded = matches!(work.role, Role::Any | Role::TorchPickle);
     scan.runs_code_by_design |= loaded && meta.is_some_and(|meta| meta.runs_code);
     scan.is_model |= meta.is_some_and(|meta| meta.is_model);
+    // Prose that quotes a template is none.
+    scan.has_template |= format != "text" && parsed.texts.iter().any(|text| text.kind == TextKind::Template);
     scan.tensors += parsed.tensors.len() as u64;
     let imports = parsed.events.iter().filter_map(|event| match &event.action {
         Action::Import(global) => Some(global.to_string()),
@@ -272,4 +277,21 @@ pub fn formats(scan: &Scan) -> BTreeMap<&'static str, u64> {
     let mut formats = BTreeMap::new();
     scan.objects.iter().for_each(|object| *formats.entry(object.format).or_default() += 1);
     formats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_detector_fires_on_its_planted_defect() {
+        let scanner = Scanner::new(Limits::default());
+        for detector in DETECTORS {
+            let (name, bytes) = detector.planted();
+            let scan = scanner.scan(name, Arc::new(casemate_core::MemorySource::new(bytes)));
+            let rules: Vec<_> = scan.findings.iter().map(|finding| finding.rule.as_str()).collect();
+            assert!(rules.contains(&detector.meta().id), "{}: {} {rules:?}", detector.meta().id, scan.format);
+        }
+        assert_eq!(self_test().0, self_test().1);
+    }
 }

@@ -4,6 +4,8 @@
 //! over memory, the C reader over a file and the pure Python reader; its `find_class` only records and hands out an inert
 //! stub, so nothing is imported and nothing runs.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -93,7 +95,8 @@ fn our_imports(stream: &[u8]) -> BTreeSet<Option<String>> {
     let source = MemorySource::new(stream);
     let plain = run(&source, 0, Reading::Plain, &Limits::default(), 0);
     // The second reading costs as much as the first, so it is made only where frames lie.
-    let buffered = plain.frames_disagree.then(|| run(&source, 0, Reading::FramesBuffered, &Limits::default(), 0).events);
+    let buffered =
+        plain.frames_disagree.then(|| run(&source, 0, Reading::FramesBuffered, &Limits::default(), 0).events);
     let events = plain.events.into_iter().chain(buffered.into_iter().flatten());
     let imports = events.filter_map(|event| match event.action {
         Action::Import(global) => Some(global.known.then(|| format!("{}\x1f{}", global.module, global.name))),

@@ -45,3 +45,4 @@ pub use catalogue::{Catalogue, CatalogueError, Sources};
 pub use control_state::{ControlState, State};
 pub use gate::{GateStage, GateVerdict};
 pub use situation::{Dataset, Model, ModelStage, Situation};
+pub use toml_text::TomlError;

@@ -78,7 +78,7 @@ fn is_convincing(stream: &Stream) -> bool {
     let calls =
         stream.events.iter().any(|event| matches!(&event.action, Action::Call { callee, .. } if plausible(callee)));
     match stream.end {
-        End::Stop => stream.opcodes > 1 || calls,
+        End::Stop => stream.opcodes > 1 || !stream.events.is_empty(),
         End::Broken => calls,
     }
 }

@@ -83,7 +83,7 @@ pub enum Problem {
         text: String,
     },
     /// A fact nobody can establish.
-    #[error("`applies` reads `{name}`, which is no fact of a system; see `casemate controls list --facts`")]
+    #[error("`applies` reads `{name}`, which is no fact of a system")]
     UnknownFact {
         /// The name.
         name: String,

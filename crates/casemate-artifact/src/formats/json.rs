@@ -1,0 +1,89 @@
+//! JSON and JSON Lines: configurations, tokenizers, indexes.
+//!
+//! A chat template is a string in a tokenizer's configuration, under any key and in any file (CVE-2024-34359), so every
+//! string with the marks of a template is handed on with its path. Duplicate keys are what one reader sees first and
+//! another last. The text is streamed: neither a long file nor a long string costs memory.
+//!
+//! Source: RFC 8259; `NaN` and `Infinity` are read as Python's `json` reads them.
+
+use std::io::{self, BufReader, ErrorKind};
+
+use super::reading::{Allowance, plain, unreadable};
+use super::{Format, FormatMeta, Object, Sniff};
+use crate::{Malformed, Parsed, Probe, Trouble};
+
+mod stream;
+mod walk;
+
+use stream::JsonStream;
+use walk::Walk;
+
+/// Reads JSON texts.
+pub(crate) struct Json;
+
+impl Format for Json {
+    fn meta(&self) -> FormatMeta {
+        FormatMeta { id: "json", title: "JSON", extensions: &["json", "jsonl"], runs_code: false, is_model: false }
+    }
+
+    fn sniff(&self, probe: &Probe) -> Sniff {
+        match opens(&probe.head) {
+            true => Sniff::Likely,
+            false => Sniff::No,
+        }
+    }
+
+    fn parse(&self, object: &Object<'_>) -> Parsed {
+        let mut parsed = Parsed::default();
+        let size = object.source.size_bytes();
+        let stream = JsonStream::new(&**object.source, object.limits.header_bytes_max);
+        let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(stream));
+        let mut walk = Walk::new(object.limits, &mut parsed, Allowance::new());
+        let outcome = loop {
+            if let Err(error) = walk.value(&mut deserializer) {
+                break Err(error);
+            }
+            // JSON Lines: another value follows.
+            if deserializer.end().is_ok() {
+                break Ok(());
+            }
+        };
+        match outcome {
+            Ok(()) => drop(parsed.claims.add(0..size)),
+            Err(error) => parsed.report(object.limits, trouble(error)),
+        }
+        parsed
+    }
+}
+
+fn trouble(error: serde_json::Error) -> Malformed {
+    let what = format!("not valid JSON: {}", plain(&error));
+    match error.io_error_kind() {
+        Some(ErrorKind::FileTooLarge) => Malformed::new(Trouble::Limit, None, what),
+        Some(_) => unreadable(&io::Error::from(error), 0),
+        None => Malformed::new(Trouble::Undecodable, None, what),
+    }
+}
+
+/// Whether the text begins as an object or an array does: a template (`{{`), a TOML table (`[name]`) or a Markdown link
+/// does not.
+fn opens(head: &[u8]) -> bool {
+    let mut text = head.trim_ascii_start();
+    loop {
+        let Some((bracket, rest)) = text.split_first().filter(|(bracket, _)| matches!(bracket, b'{' | b'[')) else {
+            return false;
+        };
+        text = rest.trim_ascii_start();
+        let words: [&[u8]; 5] = [b"true", b"false", b"null", b"NaN", b"Infinity"];
+        return match (bracket, text.first()) {
+            (_, None) | (b'{', Some(b'"' | b'}')) => true,
+            (b'[', Some(b'"' | b']' | b'-' | b'0'..=b'9')) => true,
+            (b'[', Some(b'{' | b'[')) => continue,
+            (b'[', _) => words.iter().any(|word| text.starts_with(word)),
+            _ => false,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

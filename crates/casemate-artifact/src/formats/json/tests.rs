@@ -1,0 +1,75 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::TextKind;
+use crate::formats::testing::{any_bytes, assert_bounded, assert_whole, mutants, parse, parse_within, sniff, troubles};
+use casemate_core::Limits;
+
+const SAMPLE: &str =
+    r#"{"chat_template": [{"name": "default", "template": "{{ a }}\n"}], "n": NaN, "m": [-Infinity, 1e3, null, true]}"#;
+
+#[test]
+fn a_configuration_is_claimed_whole_and_its_templates_are_found() {
+    let parsed = parse(&Json, SAMPLE.as_bytes());
+    assert_whole(&parsed, SAMPLE.as_bytes());
+    assert_eq!(sniff(&Json, SAMPLE.as_bytes()), Sniff::Likely);
+    assert_eq!(parsed.texts.len(), 1);
+    assert_eq!((parsed.texts[0].key.as_str(), parsed.texts[0].kind), ("chat_template[0].template", TextKind::Template));
+    assert_eq!(parsed.texts[0].text, "{{ a }}\n");
+}
+
+#[test]
+fn json_lines_are_read_to_the_end() {
+    let lines = "{\"a\": 1}\n{\"a\": \"{% b %}\"}\n\n";
+    let parsed = parse(&Json, lines.as_bytes());
+    assert_whole(&parsed, lines.as_bytes());
+    assert_eq!(parsed.texts[0].key, "a");
+}
+
+#[test]
+fn duplicate_keys_are_ambiguous_within_one_object_only() {
+    assert_eq!(troubles(&parse(&Json, br#"{"a": {"b": 1, "\u0062": 2}}"#)), [Trouble::Ambiguous]);
+    assert_eq!(troubles(&parse(&Json, br#"[{"a": 1}, {"a": {"a": 2}}]"#)), []);
+}
+
+#[test]
+fn what_breaks_is_undecodable_and_unclaimed() {
+    let deep = "[".repeat(50_000);
+    for text in ["{\"a\": 1", "{\"a\": 1} x", "{\"a\": \"\x01\"}", "[NaM]", "[Infinitx]", "[1,]", deep.as_str()] {
+        let parsed = parse(&Json, text.as_bytes());
+        assert_eq!(troubles(&parsed), [Trouble::Undecodable], "{text:.30}");
+        assert!(parsed.claims.ranges().is_empty());
+    }
+}
+
+#[test]
+fn long_strings_and_many_keys_hit_limits() {
+    let limits = Limits { header_bytes_max: 1000, entries_max: 2, ..Limits::default() };
+    let long = format!("[\"{}\"]", "x".repeat(2000));
+    assert_eq!(troubles(&parse_within(&Json, long.as_bytes(), &limits)), [Trouble::Limit]);
+    let digits = format!("[{}]", "1".repeat(2000));
+    assert_eq!(troubles(&parse_within(&Json, digits.as_bytes(), &limits)), [Trouble::Limit]);
+    assert_eq!(troubles(&parse_within(&Json, br#"{"a":1,"b":1,"c":1,"d":1}"#, &limits)), [Trouble::Limit]);
+}
+
+#[test]
+fn other_texts_with_brackets_are_not_taken_for_json() {
+    for text in ["{{ bos_token }}", "{% if a %}", "[package]\n", "[a link](b)", "{x}", "plain", ""] {
+        assert_eq!(sniff(&Json, text.as_bytes()), Sniff::No, "{text}");
+    }
+    for text in ["[]", " [[1, 2]]", "{", "[true]", "[NaN]", "{ }"] {
+        assert_eq!(sniff(&Json, text.as_bytes()), Sniff::Likely, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_parsed_within_limits(bytes in any_bytes(b"{\"a\": [")) {
+        assert_bounded(&Json, &bytes);
+    }
+
+    #[test]
+    fn mutants_are_parsed_within_limits(bytes in mutants(SAMPLE.into())) {
+        assert_bounded(&Json, &bytes);
+    }
+}

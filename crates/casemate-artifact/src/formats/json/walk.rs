@@ -1,0 +1,150 @@
+//! The walk over all values: templates with their paths, duplicate keys.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+
+use casemate_core::Limits;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::formats::reading::{Allowance, is_template, quote};
+use crate::{Malformed, Parsed, Text, TextKind, Trouble};
+
+/// A walk in progress. Nesting is bounded by the parser (128 levels).
+pub(super) struct Walk<'a> {
+    limits: &'a Limits,
+    parsed: &'a mut Parsed,
+    allowance: Allowance,
+    path: Vec<Step>,
+    // Keys are compared by keyed hashes of 64 bits: a vocabulary of a million words then costs 16 MB.
+    hasher: RandomState,
+    keys_held: u64,
+    full: bool,
+}
+
+enum Step {
+    Key(String),
+    Index(u64),
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that notes what it finds in `parsed`.
+    pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: Allowance) -> Self {
+        let hasher = RandomState::new();
+        Self { limits, parsed, allowance, path: Vec::new(), hasher, keys_held: 0, full: false }
+    }
+
+    /// Walks over the next value of the text.
+    pub(super) fn value<R: Read>(
+        &mut self,
+        deserializer: &mut serde_json::Deserializer<serde_json::de::IoRead<R>>,
+    ) -> serde_json::Result<()> {
+        self.path.clear();
+        self.deserialize(deserializer)
+    }
+
+    fn key(&self) -> String {
+        let mut key = String::new();
+        for step in &self.path {
+            match step {
+                Step::Key(name) if key.is_empty() => key.push_str(name),
+                Step::Key(name) => key.extend([".", name]),
+                Step::Index(n) => key.push_str(&format!("[{n}]")),
+            }
+        }
+        key
+    }
+
+    fn text(&mut self, text: &str) {
+        if !is_template(text) {
+            return;
+        }
+        let key = self.key();
+        if self.allowance.take(key.len().saturating_add(text.len())) {
+            self.parsed.texts.push(Text { kind: TextKind::Template, key, text: text.into(), offset: None });
+        } else {
+            self.limit("templates after the first are not read: too many");
+        }
+    }
+
+    fn limit(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.full, true) {
+            self.parsed.report(self.limits, Malformed::new(Trouble::Limit, None, what));
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.text(text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut n = 0;
+        loop {
+            self.path.push(Step::Index(n));
+            let more = seq.next_element_seed(&mut *self)?.is_some();
+            self.path.pop();
+            if !more {
+                return Ok(());
+            }
+            n += 1;
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if self.keys_held >= self.limits.entries_max {
+                self.limit("keys after the first are not compared: too many");
+            } else if seen.insert(self.hasher.hash_one(&name)) {
+                self.keys_held += 1;
+            } else {
+                let what = format!("key {} stands twice in one object", quote(&name));
+                self.parsed.report(self.limits, Malformed::new(Trouble::Ambiguous, None, what));
+            }
+            self.text(&name);
+            self.path.push(Step::Key(name));
+            map.next_value_seed(&mut *self)?;
+            self.path.pop();
+        }
+        self.keys_held = self.keys_held.saturating_sub(seen.len() as u64);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What the parsers' tests share: parsing bytes, and the property every parser has.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use casemate_core::{Limits, MemorySource, SharedSource, SourceExt};
+use proptest::prelude::*;
+
+use crate::{Budget, Child, Format, Object, Parsed, Probe, Role, Sniff, Trouble};
+
+/// Parses bytes with one format under the standard limits.
+pub(crate) fn parse(format: &dyn Format, bytes: &[u8]) -> Parsed {
+    parse_within(format, bytes, &Limits::default())
+}
+
+/// Parses bytes with one format under other limits.
+pub(crate) fn parse_within(format: &dyn Format, bytes: &[u8], limits: &Limits) -> Parsed {
+    let source: SharedSource = Arc::new(MemorySource::new(bytes));
+    let probe = Probe::read(&*source).unwrap();
+    let budget = Budget::default();
+    format.parse(&Object { name: "sample", source: &source, probe: &probe, role: Role::Any, limits, budget: &budget })
+}
+
+/// What a format says of bytes.
+pub(crate) fn sniff(format: &dyn Format, bytes: &[u8]) -> Sniff {
+    format.sniff(&Probe::read(&MemorySource::new(bytes)).unwrap())
+}
+
+/// The kinds of trouble, in order of appearance.
+pub(crate) fn troubles(parsed: &Parsed) -> Vec<Trouble> {
+    parsed.malformed.iter().map(|m| m.trouble).collect()
+}
+
+/// The messages, for failed assertions and for looking into them.
+pub(crate) fn messages(parsed: &Parsed) -> String {
+    parsed.malformed.iter().map(|m| format!("{:?}: {}\n", m.trouble, m.what)).collect()
+}
+
+/// Asserts that every byte is claimed and nothing was wrong.
+pub(crate) fn assert_whole(parsed: &Parsed, bytes: &[u8]) {
+    assert_eq!(messages(parsed), "");
+    assert_eq!(hidden(parsed, bytes), Vec::<Range<u64>>::new());
+}
+
+/// The unclaimed spans that are not all zero: what the caller would report.
+pub(crate) fn hidden(parsed: &Parsed, bytes: &[u8]) -> Vec<Range<u64>> {
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let mut gaps = parsed.claims.gaps(bytes.len() as u64);
+    gaps.retain(|gap| bytes[at(gap.start)..at(gap.end)].iter().any(|byte| *byte != 0));
+    gaps
+}
+
+/// The bytes of a child.
+pub(crate) fn content(child: &Child) -> Vec<u8> {
+    child.source.bytes_at(0, child.source.size_bytes()).unwrap()
+}
+
+/// What holds for any bytes: parsing returns, claims and spans lie inside, lists respect the limits.
+pub(crate) fn assert_bounded(format: &dyn Format, bytes: &[u8]) {
+    let limits = Limits { members_max: 50, findings_max: 20, inflated_member_bytes_max: 4096, ..Limits::default() };
+    let (parsed, size) = (parse_within(format, bytes, &limits), bytes.len() as u64);
+    sniff(format, bytes);
+    assert!(parsed.claims.ranges().iter().all(|range| range.start < range.end && range.end <= size));
+    assert!(parsed.tensors.iter().filter_map(|t| t.span.as_ref()).all(|span| span.end <= size));
+    assert!(parsed.malformed.len() <= 25, "{}", messages(&parsed));
+    assert!(parsed.malformed.iter().all(|m| !m.what.contains('\n') && m.what.len() < 2000));
+    parsed.children.iter().for_each(|child| drop(content(child)));
+}
+
+/// Any bytes, most of them behind one of the given beginnings.
+pub(crate) fn any_bytes(beginning: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    (any::<bool>(), prop::collection::vec(any::<u8>(), 0..600))
+        .prop_map(move |(begin, rest)| if begin { [beginning, &rest].concat() } else { rest })
+}
+
+/// A sample with up to four bytes changed, cut somewhere in half of the cases.
+pub(crate) fn mutants(sample: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let len = sample.len();
+    (prop::collection::vec((0..len, any::<u8>()), 0..4), prop::option::of(0..=len)).prop_map(move |(flips, cut)| {
+        let mut bytes = sample.clone();
+        flips.into_iter().for_each(|(at, byte)| bytes[at] = byte);
+        bytes.truncate(cut.unwrap_or(len));
+        bytes
+    })
+}

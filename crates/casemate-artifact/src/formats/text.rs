@@ -1,0 +1,172 @@
+//! Plain text: configuration, documentation, templates, vocabularies.
+//!
+//! Text is recognised by content, so that a template is judged whatever its file is called (CVE-2024-34359); what a text
+//! says is left to the detectors.
+
+use casemate_core::{Source, SourceExt, Window};
+
+use super::reading::{is_template, unreadable};
+use super::{Format, FormatMeta, Object, Sniff};
+use crate::{Malformed, Parsed, Probe, Text, TextKind, Trouble};
+
+/// The longest text handed on as a template; the longest chat template we know has 20 KiB.
+const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads UTF-8 text without control characters.
+pub(crate) struct PlainText;
+
+impl Format for PlainText {
+    fn meta(&self) -> FormatMeta {
+        FormatMeta {
+            id: "text",
+            title: "plain text",
+            extensions: &["txt", "md", "jinja", "yaml", "yml", "toml", "cfg", "ini", "py", "csv"],
+            runs_code: false,
+            is_model: false,
+        }
+    }
+
+    fn sniff(&self, probe: &Probe) -> Sniff {
+        if probe.size_bytes == 0 {
+            return Sniff::Certain;
+        }
+        let mut scan = TextScan::default();
+        let whole = probe.size_bytes <= probe.head.len() as u64;
+        match scan.push(&probe.head) && (!whole || scan.finish()) {
+            true => Sniff::Likely,
+            false => Sniff::No,
+        }
+    }
+
+    fn parse(&self, object: &Object<'_>) -> Parsed {
+        let mut parsed = Parsed::default();
+        let size = object.source.size_bytes();
+        match text_prefix(&**object.source) {
+            Ok(end) => {
+                parsed.claims.add(0..end);
+                if end < size {
+                    parsed.report(object.limits, Malformed::new(Trouble::Undecodable, end, "text stops being text"));
+                }
+            }
+            Err(malformed) => parsed.report(object.limits, malformed),
+        }
+        if parsed.malformed.is_empty() && size <= TEMPLATE_BYTES_MAX {
+            match object.source.bytes_at(0, size).map(String::from_utf8) {
+                Ok(Ok(text)) if is_template(&text) => {
+                    parsed.texts.push(Text { kind: TextKind::Template, key: String::new(), text, offset: Some(0) });
+                }
+                Ok(_) => {}
+                Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
+            }
+        }
+        parsed
+    }
+}
+
+/// How many bytes from the start are text.
+///
+/// # Errors
+/// When the medium cannot be read.
+pub(super) fn text_prefix(source: &dyn Source) -> Result<u64, Malformed> {
+    let (mut scan, mut at, size) = (TextScan::default(), 0, source.size_bytes());
+    while at < size {
+        let bytes = source.bytes_at(at, Window::BYTES).map_err(|e| unreadable(&e, at))?;
+        if bytes.is_empty() || !scan.push(&bytes) {
+            break;
+        }
+        at += bytes.len() as u64;
+    }
+    scan.finish();
+    Ok(scan.text_bytes)
+}
+
+/// Text seen in pieces.
+#[derive(Default)]
+struct TextScan {
+    text_bytes: u64,
+    // The beginning of a character whose rest is in the next piece.
+    split: Vec<u8>,
+}
+
+impl TextScan {
+    /// Takes the next piece; false once something in it is not text.
+    fn push(&mut self, piece: &[u8]) -> bool {
+        let joined;
+        let mut bytes = piece;
+        if !self.split.is_empty() {
+            joined = [&self.split, piece].concat();
+            bytes = &joined;
+        }
+        let (valid, rest, broken) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text, &[][..], false),
+            Err(error) => {
+                let (valid, rest) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
+                (std::str::from_utf8(valid).unwrap_or_default(), rest, error.error_len().is_some())
+            }
+        };
+        let control =
+            valid.bytes().position(|byte| (byte < 0x20 && !b"\t\n\r\x0c\x1b".contains(&byte)) || byte == 0x7f);
+        self.text_bytes += control.unwrap_or(valid.len()) as u64;
+        self.split = if broken || control.is_some() { Vec::new() } else { rest.to_vec() };
+        !broken && control.is_none()
+    }
+
+    /// Whether nothing is left open.
+    fn finish(&mut self) -> bool {
+        self.split.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::testing::{any_bytes, assert_bounded, assert_whole, hidden, mutants, parse, sniff, troubles};
+
+    #[test]
+    fn text_is_claimed_whole_across_pieces() {
+        // Three bytes a character, so that one lies across the windows.
+        let long = "€".repeat(100_000);
+        for text in ["", "plain\tänd\r\n\x1b[0m", long.as_str()] {
+            assert_whole(&parse(&PlainText, text.as_bytes()), text.as_bytes());
+        }
+        assert_eq!(sniff(&PlainText, b""), Sniff::Certain);
+        assert_eq!(sniff(&PlainText, long.as_bytes()), Sniff::Likely);
+    }
+
+    #[test]
+    fn what_is_not_text_is_not_taken_for_it() {
+        for bytes in [&b"a\0b"[..], b"\xff\xfe", b"a\x08", b"cut \xe2\x82"] {
+            assert_eq!(sniff(&PlainText, bytes), Sniff::No);
+        }
+    }
+
+    #[test]
+    fn text_followed_by_something_else_is_claimed_up_to_there() {
+        let bytes = [&b"x".repeat(70_000)[..], b"\x80\x04N."].concat();
+        let parsed = parse(&PlainText, &bytes);
+        assert_eq!(troubles(&parsed), [Trouble::Undecodable]);
+        assert_eq!(hidden(&parsed, &bytes).first(), Some(&(70_000..70_004)));
+    }
+
+    #[test]
+    fn templates_are_handed_on_up_to_a_length() {
+        let parsed = parse(&PlainText, b"{% for m in messages %}");
+        assert_eq!((parsed.texts.len(), parsed.texts[0].kind), (1, TextKind::Template));
+        assert!(parse(&PlainText, b"no template").texts.is_empty());
+        assert!(parse(&PlainText, "{{ a }}".repeat(200_000).as_bytes()).texts.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_within_limits(bytes in any_bytes(b"{{ text }}")) {
+            assert_bounded(&PlainText, &bytes);
+        }
+
+        #[test]
+        fn mutants_are_parsed_within_limits(bytes in mutants("{% text ä €".into())) {
+            assert_bounded(&PlainText, &bytes);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The files under a path, and what was not looked at and why: nothing is passed over in silence.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// Files under a path.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// Every file, in order of name: as shown, and where it is.
+    pub files: Vec<(String, PathBuf)>,
+    /// What was not looked at.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Something that was not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skipped {
+    /// Path as shown.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it could hold a model all the same, so that the whole cannot be called clean.
+    #[serde(skip)]
+    pub matters: bool,
+}
+
+/// Directories that hold tools and history, never a project's own models.
+const TOOL_DIRECTORIES: &[&str] = &[".git", ".casemate", ".hg", ".svn"];
+
+/// Deeper than any project; also ends what links cannot.
+const DEPTH_MAX: usize = 128;
+
+/// The files at or under `root`, shown under `shown`.
+///
+/// Links to files are followed, since model caches are made of them; links to directories are followed once per
+/// directory, so loops end. Reading is not attempted here.
+pub fn walk(shown: &str, root: &Path) -> Walked {
+    let mut walked = Walked::default();
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![(shown.to_owned(), root.to_owned(), 0)];
+    while let Some((shown, path, depth)) = waiting.pop() {
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                walked.skip(shown, error, true);
+                continue;
+            }
+        };
+        if !metadata.is_dir() {
+            walked.files.push((shown, path));
+            continue;
+        }
+        let first_visit = fs::canonicalize(&path).is_ok_and(|real| seen.insert(real));
+        if !first_visit || depth > DEPTH_MAX {
+            walked.skip(shown, "a link to a directory that is looked at elsewhere, or too deep", false);
+            continue;
+        }
+        match children(&path) {
+            Ok(names) => waiting.extend(names.into_iter().filter_map(|(name, child)| {
+                let shown = if shown == "." { name.clone() } else { format!("{}/{name}", shown.trim_end_matches('/')) };
+                match TOOL_DIRECTORIES.contains(&name.as_str()) {
+                    true => {
+                        walked.skip(shown, "belongs to a tool", false);
+                        None
+                    }
+                    false => Some((shown, child, depth + 1)),
+                }
+            })),
+            Err(error) => walked.skip(shown, error, true),
+        }
+    }
+    walked.files.sort();
+    walked.skipped.sort();
+    walked
+}
+
+impl Walked {
+    fn skip(&mut self, path: String, reason: impl std::fmt::Display, matters: bool) {
+        self.skipped.push(Skipped { path, reason: reason.to_string(), matters });
+    }
+}
+
+fn children(directory: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    Ok(entries.iter().map(|entry| (name(entry), entry.path())).collect())
+}

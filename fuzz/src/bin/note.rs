@@ -1,0 +1,5 @@
+//! Signed notes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop(casemate_provenance::note::parse(bytes)));
