@@ -23,6 +23,7 @@ mod pickle_unvetted_call;
 mod pickle_unvetted_import;
 mod template_injection;
 mod unknown_format;
+mod unsafe_format;
 
 /// Every detector.
 pub static DETECTORS: &[&dyn Detector] = &[
@@ -45,6 +46,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unvetted_import::PickleUnvettedImport,
     &template_injection::TemplateInjection,
     &unknown_format::UnknownFormat,
+    &unsafe_format::UnsafeFormat,
 ];
 
 /// A judge of one kind of defect.

@@ -28,7 +28,7 @@ pub struct Cli {
 pub struct Globals {
     /// Run as if started in DIR.
     #[arg(short = 'C', value_name = "DIR", global = true)]
-    pub directory: Option<PathBuf>,
+    pub start_in: Option<PathBuf>,
     /// Configuration file [default: casemate.toml in the project].
     #[arg(long, value_name = "FILE", global = true, env = "CASEMATE_CONFIG")]
     pub config: Option<PathBuf>,
@@ -142,6 +142,9 @@ pub struct ScanArgs {
     /// Severity from which a finding fails the scan.
     #[arg(long, value_name = "SEVERITY", default_value = "high")]
     pub fail_on: Severity,
+    /// standard, strict (formats that run code by design fail), or a TOML file with a `[severity]` table.
+    #[arg(long, value_name = "POLICY", default_value = "standard")]
+    pub policy: String,
     /// Limits for reading untrusted files (TOML).
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,

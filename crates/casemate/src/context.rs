@@ -42,7 +42,7 @@ impl Context {
     /// # Errors
     /// When `-C` names no directory.
     pub fn new(globals: Globals) -> Result<Self, Failure> {
-        if let Some(directory) = &globals.directory {
+        if let Some(directory) = &globals.start_in {
             std::env::set_current_dir(directory)
                 .map_err(|error| Failure::usage(format!("-C `{}`: {error}", directory.display())))?;
         }
@@ -65,7 +65,8 @@ impl Context {
     /// When the directory or its configuration cannot be read.
     pub fn project(&self, directory: Option<&Path>) -> Result<Project, Failure> {
         let root = directory.unwrap_or(Path::new(".")).to_owned();
-        let metadata = fs::metadata(&root).map_err(|error| Failure::usage(format!("`{}`: {error}", root.display())))?;
+        let metadata = fs::metadata(&root)
+            .map_err(|error| Failure::usage(format!("`{}`: {error}; name the project's directory", root.display())))?;
         if !metadata.is_dir() {
             let message = format!("`{}` is no directory; to judge one file, run `casemate scan {0}`", root.display());
             return Err(Failure::usage(message));
@@ -111,12 +112,20 @@ impl Context {
                 self.say(&format!("wrote {}", path.display()));
                 Ok(())
             }
-            None => match std::io::stdout().lock().write_all(text.as_bytes()) {
-                // The reader of a pipe may leave early.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                Err(error) => Err(Failure::not_evaluated(format!("standard output: {error}"))),
-                Ok(()) => Ok(()),
-            },
+            None => self.to_stdout(text),
+        }
+    }
+
+    /// Writes `text` to standard output.
+    ///
+    /// # Errors
+    /// When it cannot be written, unless the reader of a pipe left early.
+    pub fn to_stdout(&self, text: &str) -> Result<(), Failure> {
+        match std::io::stdout().lock().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::not_evaluated(format!("standard output: {error}")))
+            }
+            _ => Ok(()),
         }
     }
 

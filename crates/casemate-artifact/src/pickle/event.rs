@@ -66,6 +66,8 @@ pub enum Operand {
 pub enum Action {
     /// Imports a module and takes a name from it.
     Import(Global),
+    /// Hands an import on as a value: as an argument, an item or state, where whatever receives it may call it.
+    Pass(Global),
     /// Calls something; at most [`Event::ARGS_MAX`] arguments are listed, `None` where they cannot be known.
     Call {
         /// What is called.
@@ -77,6 +79,12 @@ pub enum Action {
     },
     /// Sets state: `__setstate__`, or `__dict__` and slots.
     Build {
+        /// On what.
+        target: Operand,
+    },
+    /// Writes once more into something whose state was set: what is written may now decide what runs (`__setstate__`,
+    /// `append`, `extend` and `add` are looked up on the instance).
+    Rewrite {
         /// On what.
         target: Operand,
     },
@@ -110,4 +118,30 @@ pub struct Event {
 impl Event {
     /// Arguments listed of one call.
     pub const ARGS_MAX: usize = 8;
+}
+
+impl Action {
+    /// Memory in bytes one action takes, names and arguments included.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let global = |global: &Global| global.module.len() + global.name.len();
+        let operand = |operand: &Operand| match operand {
+            Operand::Global(of) | Operand::ResultOf(of) => global(of),
+            Operand::Text(text) => text.len(),
+            _ => 0,
+        };
+        let names = match self {
+            Self::Import(of) | Self::Pass(of) => global(of),
+            Self::Call { callee, args, .. } => {
+                let args = args.as_deref().unwrap_or_default();
+                operand(callee) + args.iter().map(|arg| size_of::<Operand>() + operand(arg)).sum::<usize>()
+            }
+            Self::Build { target } | Self::Rewrite { target } | Self::SetItem { target } => operand(target),
+            Self::PersistentId { storage, text } => {
+                let storage = storage.as_ref().map_or(0, |(of, key, _)| global(of) + key.len());
+                storage + text.as_ref().map_or(0, String::len)
+            }
+            Self::Extension(_) => 0,
+        };
+        (size_of::<Event>() + names) as u64
+    }
 }

@@ -44,6 +44,8 @@ pub struct Stream {
     pub malformed: Vec<Malformed>,
     /// Constants that look like objects themselves.
     pub embedded: Vec<Embedded>,
+    /// Memory in bytes that `events` takes.
+    pub events_bytes: u64,
     /// Text constants in order, kept only when asked for.
     pub texts: Vec<String>,
     /// Whether a frame lies about its length, so that readers disagree about the stream.
@@ -86,6 +88,10 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
         globals: Vec::new(),
         global_ids: HashMap::new(),
         seen: HashMap::new(),
+        passed: Vec::new(),
+        instances: 0,
+        built: Vec::new(),
+        embedded_at: HashMap::new(),
         protocol: 0,
         frame_end: None,
         op_offset: offset,
@@ -100,6 +106,7 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
             opcodes: 0,
             malformed: Vec::new(),
             embedded: Vec::new(),
+            events_bytes: 0,
             texts: Vec::new(),
             frames_disagree: false,
         },
@@ -141,6 +148,14 @@ struct Machine<'a> {
     global_ids: HashMap<Global, u32>,
     /// Where in `stream.events` an action stands.
     seen: HashMap<Action, usize>,
+    /// Which of `globals` were handed on as values.
+    passed: Vec<bool>,
+    /// Number of results of calls so far.
+    instances: u32,
+    /// Which of those had their state set, one bit each.
+    built: Vec<u64>,
+    /// Where in `stream.embedded` the constant at an offset stands.
+    embedded_at: HashMap<u64, usize>,
     protocol: u8,
     frame_end: Option<u64>,
     op_offset: u64,
@@ -151,8 +166,14 @@ struct Machine<'a> {
     stream: Stream,
 }
 
-/// Most constants that look like objects are looked into; a stream with more is not a model.
-const EMBEDDED_MAX: usize = 1000;
+/// Constants that look like objects and are looked into although nothing is known to unpickle them.
+const EMBEDDED_INERT_MAX: usize = 1000;
+
+/// Constants handed to calls that are looked into. A model pickled without torch.save has one for each tensor.
+const EMBEDDED_MAX: usize = 1 << 16;
+
+/// Memory for the events of one stream. The largest public model we know needs less than 1 MiB.
+pub(crate) const EVENTS_BYTES_MAX: u64 = 8 << 20;
 
 impl Machine<'_> {
     fn run(&mut self) {
@@ -163,7 +184,7 @@ impl Machine<'_> {
             }
             self.stream.opcodes += 1;
             self.check_frame();
-            let held = (self.stack.len() as u64).saturating_add(self.memo.len());
+            let held = (self.stack.len() as u64).saturating_add(self.memo.len()).saturating_add(self.marks.len() as u64);
             if held > self.values_max {
                 break Stop::Limit(format!("holds more than {} values", self.values_max));
             }
@@ -207,28 +228,27 @@ impl Machine<'_> {
             b'B' | b'C' | 0x8e | 0x96 => self.bytes(opcode)?,
             b'a' | b's' | b'e' | b'u' | 0x90 => self.add_items(opcode)?,
             b'd' | b'l' | 0x91 => {
-                self.pop_mark()?;
+                let items = self.pop_mark()?;
+                self.pass(&items)?;
                 self.push(Value::Data);
             }
             b't' => {
                 let items = self.pop_mark()?;
+                self.pass(&items)?;
                 self.push_tuple(items);
             }
             0x85..=0x87 => {
                 let n = usize::from(opcode - 0x84);
                 let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
                 items.reverse();
+                self.pass(&items)?;
                 self.push_tuple(items);
             }
             b'g' | b'h' | b'j' => self.get(opcode)?,
             b'p' | b'q' | b'r' | 0x94 => self.put(opcode)?,
             b'c' | b'i' | 0x93 => self.import_opcode(opcode)?,
             b'R' | b'o' | 0x81 | 0x92 => self.call_opcode(opcode)?,
-            b'b' => {
-                self.pop()?;
-                let target = self.operand(&self.top()?.clone())?;
-                self.record(Action::Build { target })?;
-            }
+            b'b' => self.build()?,
             b'P' | b'Q' => self.persistent_id(opcode)?,
             0x82..=0x84 => self.extension(opcode)?,
             0x80 => self.protocol()?,
@@ -377,18 +397,12 @@ impl Machine<'_> {
 
     /// Notes a constant that begins as a pickle or a zip does, plainly or in base64.
     fn look_into(&mut self, span: Span) -> Result<(), Stop> {
-        if span.len < 8 || self.stream.embedded.len() >= EMBEDDED_MAX {
+        if span.len < 8 || self.stream.embedded.len() >= EMBEDDED_INERT_MAX {
             return Ok(());
         }
-        let head = self.reader.peek(span, 4)?;
-        let base64 = match head {
-            [0x80, 2..=5, ..] | [b'P', b'K', 3, 4] => false,
-            // 0x80 0x02 to 0x80 0x05 in base64.
-            [b'g', b'A', b'I'..=b'X', ..] => true,
-            _ => return Ok(()),
-        };
-        let embedded = Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false };
-        self.stream.embedded.push(embedded);
+        if let Some(base64) = looks_like_object(self.reader.peek(span, 4)?) {
+            self.embed(Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false });
+        }
         Ok(())
     }
 
@@ -435,19 +449,65 @@ impl Machine<'_> {
 
     /// APPEND, APPENDS, SETITEM, SETITEMS, ADDITEMS: harmless on containers, a write on anything else.
     fn add_items(&mut self, opcode: u8) -> Result<(), Stop> {
-        match opcode {
-            b'a' => drop(self.pop()?),
-            b's' => {
-                self.pop()?;
-                self.pop()?;
-            }
-            _ => drop(self.pop_mark()?),
-        }
-        let target = self.operand(&self.top()?.clone())?;
+        let items = match opcode {
+            b'a' => vec![self.pop()?],
+            b's' => vec![self.pop()?, self.pop()?],
+            _ => self.pop_mark()?,
+        };
+        self.pass(&items)?;
+        let target = self.top()?.clone();
+        self.note_rewrite(&target)?;
+        let target = self.operand(&target)?;
         match target {
             Operand::Global(_) | Operand::ResultOf(_) | Operand::Opaque => self.record(Action::SetItem { target }),
             Operand::Data | Operand::Text(_) | Operand::Bytes | Operand::Int(_) => Ok(()),
         }
+    }
+
+    /// BUILD: `__setstate__`, or the instance's dictionary and slots.
+    fn build(&mut self) -> Result<(), Stop> {
+        let state = self.pop()?;
+        self.pass(&[state])?;
+        let target = self.top()?.clone();
+        self.note_rewrite(&target)?;
+        if let Value::ResultOf(_, instance) = target {
+            let (word, bit) = (instance as usize / 64, instance % 64);
+            if self.built.len() <= word {
+                self.built.resize(word + 1, 0);
+            }
+            self.built.iter_mut().skip(word).take(1).for_each(|bits| *bits |= 1 << bit);
+        }
+        let target = self.operand(&target)?;
+        self.record(Action::Build { target })
+    }
+
+    /// Writers set an object's state last and once. Whoever writes again means to run what the state put there.
+    fn note_rewrite(&mut self, target: &Value) -> Result<(), Stop> {
+        let Value::ResultOf(_, instance) = target else { return Ok(()) };
+        let bits = self.built.get(*instance as usize / 64).copied().unwrap_or_default();
+        if bits >> (instance % 64) & 1 == 0 {
+            return Ok(());
+        }
+        let target = self.operand(target)?;
+        self.record(Action::Rewrite { target })
+    }
+
+    /// Notes imports that are handed on as values, each once.
+    fn pass(&mut self, values: &[Value]) -> Result<(), Stop> {
+        for value in values {
+            let Value::Global(id) = value else { continue };
+            let index = *id as usize;
+            if self.passed.len() <= index {
+                self.passed.resize(self.globals.len().max(index + 1), false);
+            }
+            let before = self.passed.get_mut(index).map(|passed| std::mem::replace(passed, true));
+            if before == Some(false)
+                && let Some(global) = self.globals.get(index).cloned()
+            {
+                self.record(Action::Pass(global))?;
+            }
+        }
+        Ok(())
     }
 
     // Imports and calls.
@@ -473,6 +533,7 @@ impl Machine<'_> {
         // INST: the class by name, its arguments back to the MARK. The pure Python reader imports before it looks for one.
         let callee = self.imported(global)?;
         let args = self.pop_mark()?;
+        self.pass(&args)?;
         let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
         self.call(&callee, &args, How::Instantiate)
     }
@@ -533,6 +594,7 @@ impl Machine<'_> {
                     return error("OBJ without a class");
                 }
                 let callee = args.remove(0);
+                self.pass(&args)?;
                 let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
                 self.call(&callee, &args, How::Instantiate)
             }
@@ -557,16 +619,45 @@ impl Machine<'_> {
             }
             _ => None,
         };
-        self.mark_called(callee, args);
+        self.mark_called(callee, args)?;
         let attribute = self.attribute_of(callee, operands.as_deref());
         let callee_operand = self.operand(callee)?;
         self.record(Action::Call { callee: callee_operand, args: operands, how })?;
         match (attribute, callee) {
             (Some(global), _) => return self.import(global),
-            (None, Value::Global(id)) => self.push(Value::ResultOf(*id)),
+            (None, Value::Global(id)) => {
+                let made = self.reconstructed(*id, args)?.unwrap_or(*id);
+                let Some(instance) = self.instances.checked_add(1) else {
+                    return Err(Stop::Limit("makes too many calls".into()));
+                };
+                self.instances = instance;
+                self.push(Value::ResultOf(made, instance));
+            }
             (None, _) => self.push(Value::Opaque),
         }
         Ok(())
+    }
+
+    /// `copyreg._reconstructor(cls, …)` and `__newobj__(cls, …)` are calls of `cls.__new__`: recorded as such too, and what
+    /// comes back is an instance of `cls`.
+    fn reconstructed(&mut self, callee: u32, args: &Value) -> Result<Option<u32>, Stop> {
+        let function = self.globals.get(callee as usize);
+        let by_copyreg = function.is_some_and(|function| {
+            matches!(function.module.as_str(), "copyreg" | "copy_reg")
+                && matches!(function.name.as_str(), "_reconstructor" | "__newobj__" | "__newobj_ex__")
+        });
+        let Value::Tuple(tuple) = args else { return Ok(None) };
+        let tuple = Rc::clone(tuple);
+        let Some((Value::Global(class), rest)) = tuple.items.split_first().filter(|_| by_copyreg) else {
+            return Ok(None);
+        };
+        let args = match tuple.complete {
+            true => Some(rest.iter().map(|item| self.operand(item)).collect::<Result<Vec<_>, _>>()?),
+            false => None,
+        };
+        let callee = self.operand(&Value::Global(*class))?;
+        self.record(Action::Call { callee, args, how: How::New })?;
+        Ok(Some(*class))
     }
 
     /// `getattr(imported, 'constant')` is the import of a dotted name.
@@ -585,8 +676,11 @@ impl Machine<'_> {
     }
 
     /// Constants handed to a call are no longer inert; bytes handed to a loader are an object whatever they begin with.
-    fn mark_called(&mut self, callee: &Value, args: &Value) {
-        let Value::Tuple(tuple) = args else { return };
+    ///
+    /// One that cannot be noted any more ends the stream: a call that is allowed because its bytes are judged must not be
+    /// made without that.
+    fn mark_called(&mut self, callee: &Value, args: &Value) -> Result<(), Stop> {
+        let Value::Tuple(tuple) = args else { return Ok(()) };
         let name = match callee {
             Value::Global(id) => {
                 usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).map(|global| global.name.as_str())
@@ -596,22 +690,32 @@ impl Machine<'_> {
         let called_loads = name.is_some_and(|name| name.ends_with("loads") || name.ends_with("_load_from_bytes"));
         for item in &tuple.items {
             let (Value::Bytes(span) | Value::Str(span)) = item else { continue };
-            if let Some(embedded) =
-                self.stream.embedded.iter_mut().rev().find(|embedded| embedded.offset == span.offset)
-            {
+            let known = self.embedded_at.get(&span.offset).and_then(|i| self.stream.embedded.get_mut(*i));
+            if let Some(embedded) = known {
                 embedded.called = true;
-            } else if called_loads && matches!(item, Value::Bytes(_)) && self.stream.embedded.len() < EMBEDDED_MAX {
-                let len = u64::from(span.len);
-                self.stream.embedded.push(Embedded { offset: span.offset, len, base64: false, called: true });
+            } else if looks_like_object(self.reader.peek(*span, 4)?).is_some()
+                || called_loads && matches!(item, Value::Bytes(_))
+            {
+                if self.stream.embedded.len() >= EMBEDDED_MAX {
+                    return Err(Stop::Limit(format!("hands more than {EMBEDDED_MAX} nested objects to calls")));
+                }
+                let base64 = !called_loads && looks_like_object(self.reader.peek(*span, 4)?) == Some(true);
+                self.embed(Embedded { offset: span.offset, len: u64::from(span.len), base64, called: true });
             }
         }
+        Ok(())
+    }
+
+    fn embed(&mut self, embedded: Embedded) {
+        self.embedded_at.insert(embedded.offset, self.stream.embedded.len());
+        self.stream.embedded.push(embedded);
     }
 
     fn operand(&mut self, value: &Value) -> Result<Operand, Stop> {
         let global = |id: &u32| usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).cloned();
         Ok(match value {
             Value::Global(id) => global(id).map_or(Operand::Opaque, Operand::Global),
-            Value::ResultOf(id) => global(id).map_or(Operand::Opaque, Operand::ResultOf),
+            Value::ResultOf(id, _) => global(id).map_or(Operand::Opaque, Operand::ResultOf),
             Value::Str(span) if span.len <= 100 => self.decode(*span)?.map_or(Operand::Data, Operand::Text),
             Value::Bytes(_) => Operand::Bytes,
             Value::Int(value) => Operand::Int(*value),
@@ -711,8 +815,23 @@ impl Machine<'_> {
         if self.stream.events.len() as u64 >= self.events_max {
             return Err(Stop::Limit(format!("does more than {} different things", self.events_max)));
         }
+        // Names are repeated in every event that has them, so a short stream could ask for long ones many times.
+        self.stream.events_bytes = self.stream.events_bytes.saturating_add(action.held_bytes());
+        if self.stream.events_bytes > EVENTS_BYTES_MAX {
+            return Err(Stop::Limit(format!("does things whose names take more than {EVENTS_BYTES_MAX} bytes")));
+        }
         self.seen.insert(action.clone(), self.stream.events.len());
         self.stream.events.push(Event { action, offset: self.op_offset, count: 1 });
         Ok(())
+    }
+}
+
+/// Whether bytes begin as a pickle or a zip does, and if so whether they spell it in base64.
+fn looks_like_object(head: &[u8]) -> Option<bool> {
+    match head {
+        [0x80, 2..=5, ..] | [b'P', b'K', 3, 4] => Some(false),
+        // 0x80 0x02 to 0x80 0x05 in base64.
+        [b'g', b'A', b'I'..=b'X', ..] => Some(true),
+        _ => None,
     }
 }

@@ -32,8 +32,8 @@ pub(super) enum Value {
     Tuple(Rc<Tuple>),
     /// An import, by index into the machine's table.
     Global(u32),
-    /// What a call of an import returned.
-    ResultOf(u32),
+    /// What a call of an import returned: the import, and which of the stream's calls it was.
+    ResultOf(u32, u32),
     /// Anything the stream alone does not tell.
     Opaque,
 }

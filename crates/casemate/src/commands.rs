@@ -1,0 +1,11 @@
+//! The commands, one file each.
+
+pub mod assess;
+pub mod check;
+pub mod controls;
+pub mod gate;
+pub mod init;
+pub mod ledger;
+pub mod scan;
+pub mod shell;
+pub mod waiver;

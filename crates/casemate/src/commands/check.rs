@@ -1,0 +1,184 @@
+//! `casemate check`: the main job. Finds the project's models, gathers every evidence this build can, appends it to the
+//! ledger, assesses, and asks a gate.
+
+use std::collections::BTreeMap;
+
+use casemate_artifact::{Verdict, self_test};
+use casemate_assess::gate::GateOutcome;
+use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Severity};
+use casemate_provenance::{Manifest, VerifyReport};
+use serde_json::json;
+
+use crate::cli::CheckArgs;
+use crate::context::{Context, Project};
+use crate::exit::{Exit, Failure};
+use crate::gather;
+use crate::models::{self, FoundModel};
+use crate::posture::{Rules, stage};
+use crate::report::{DigestSet, Report, ReportSubject};
+use crate::scanning::{ScanSettings, Scanned, limits, scan_paths};
+use crate::state::{State, describe};
+
+/// A model that was scanned.
+struct ScannedModel {
+    model: FoundModel,
+    digest: Digest,
+    scanned: Scanned,
+}
+
+/// Runs the command.
+pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
+    let started = context.now();
+    let project = context.project(args.directory.as_deref())?;
+    let stage = stage(&args.stage)?;
+    let rules = Rules::load(&project, started)?;
+    let limits = limits(args.limits.as_deref())?;
+    let mut state = State::open_or_create(&project)?;
+    if state.created {
+        context.say(&format!("created signing keys and an empty ledger in {}", project.state.display()));
+    }
+    let verified = state.verify()?;
+    refuse_damaged(&verified)?;
+
+    let (found, skipped) = models::models(&project)?;
+    let datasets = models::datasets(&project)?;
+    let scanned = scan_models(context, &found, &limits)?;
+    let mut batch = evidence(context, &project, &scanned, started);
+    let span = (started, context.now());
+    batch.push(gather::found_facts(&project, &facts_found(&project, &scanned), span));
+    batch.push(gather::declaration(&project, span));
+    batch.push(gather::mapping(&rules.catalogue, rules.digest, span));
+    let mut ids = state.append(&batch)?;
+
+    let digests: Vec<_> = scanned.iter().map(|model| (model.model.clone(), model.digest)).collect();
+    ids.extend(close_the_circle(context, &project, &rules, &mut state, (&digests, &datasets))?);
+    let situation = rules.situation(context.now(), &digests, &datasets);
+    let posture = rules.posture(&state.records()?, &situation, stage);
+
+    let subject = subject(&project, &scanned);
+    let mut report = Report::new("check", subject, started);
+    report.finished_at = context.now();
+    report.evidence = ids;
+    let fail_on = args.fail_on.or(rules.gates.policy(stage).fail_on);
+    fill(&mut report, &scanned);
+    report.summary.insert("models", json!(scanned.len()));
+    report.summary.insert("skipped", json!(skipped));
+    report.summary.insert("waivers", json!(rules.waiver_findings));
+    report.summary.insert("ledger", json!({"records": verified.records, "notes": verified.notes}));
+    let incomplete = scanned.iter().any(|model| model.scanned.incomplete);
+    report.summary.insert("incomplete", json!(incomplete));
+    let gate = posture.gate.as_ref().map_or(GateOutcome::Unknown, |gate| gate.outcome);
+    report.posture = Some(posture);
+    let exit = exit(gate, &report, args.fail_on.and(fail_on), incomplete);
+    report.outcome = match exit {
+        Exit::Passed => Outcome::Pass,
+        Exit::PolicyFailed | Exit::Integrity => Outcome::Fail,
+        Exit::NotEvaluated | Exit::Usage => Outcome::Unknown,
+    };
+    super::scan::emit(context, &report)?;
+    Ok(exit)
+}
+
+fn exit(gate: GateOutcome, report: &Report, fail_on: Option<Severity>, incomplete: bool) -> Exit {
+    let by_gate = match gate {
+        GateOutcome::Pass => Exit::Passed,
+        GateOutcome::Failed => Exit::PolicyFailed,
+        GateOutcome::Unknown => Exit::NotEvaluated,
+        GateOutcome::Integrity => Exit::Integrity,
+    };
+    let found = fail_on.is_some_and(|bar| report.findings.iter().any(|finding| finding.severity >= bar));
+    let by_findings = if found { Exit::PolicyFailed } else { Exit::Passed };
+    by_gate.worse(by_findings).worse(if incomplete { Exit::NotEvaluated } else { Exit::Passed })
+}
+
+/// A damaged ledger is never built upon.
+pub fn refuse_damaged(verified: &VerifyReport) -> Result<(), Failure> {
+    let Some(first) = verified.problems.first() else { return Ok(()) };
+    let more = verified.problems.len() - 1;
+    let and_more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    let message = format!(
+        "{}{and_more}. Nothing was added. `casemate ledger verify` lists everything; restore the ledger from a copy, or move \
+         the state directory away to begin a new one",
+        describe(first)
+    );
+    Err(Failure::integrity(message))
+}
+
+fn scan_models(context: &Context, found: &[FoundModel], limits: &Limits) -> Result<Vec<ScannedModel>, Failure> {
+    let mut models = Vec::new();
+    for model in found {
+        let settings = ScanSettings { limits, hash: true };
+        let scanned = scan_paths(context, &[(model.shown.clone(), model.path.clone())], settings);
+        let manifest = Manifest::of_path(&model.path, &|_| ())
+            .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
+        for collision in &manifest.collisions {
+            context.say(&format!("model `{}`: `{}` and `{}` differ in case alone", model.name, collision.path, collision.other));
+        }
+        models.push(ScannedModel { model: model.clone(), digest: manifest.digest(), scanned });
+    }
+    Ok(models)
+}
+
+fn evidence(context: &Context, _project: &Project, scanned: &[ScannedModel], started: casemate_core::Timestamp) -> Vec<Evidence> {
+    let tested = self_test();
+    let span = (started, context.now());
+    scanned.iter().map(|model| gather::scan(&model.model.name, model.digest, &model.scanned, tested, span)).collect()
+}
+
+/// Evidence about the evidence: the ledger verifies with the new records in it, and so much of the posture is fresh.
+fn close_the_circle(
+    context: &Context,
+    project: &Project,
+    rules: &Rules,
+    state: &mut State,
+    (models, datasets): (&[(FoundModel, Digest)], &BTreeMap<String, Manifest>),
+) -> Result<Vec<String>, Failure> {
+    let began = context.now();
+    let verified = state.verify()?;
+    refuse_damaged(&verified)?;
+    let mut batch = vec![gather::ledger_verified(&state.key().name, &verified, (began, context.now()))];
+    let situation = rules.situation(context.now(), models, datasets);
+    let records = state.records()?;
+    let assessment = rules.assessment(&records, &situation);
+    batch.push(gather::freshness(project, rules.digest, assessment.states(), (began, context.now())));
+    state.append(&batch)
+}
+
+/// Facts that what was found establishes. Each is a presence; absences are for the owner to declare.
+fn facts_found(project: &Project, scanned: &[ScannedModel]) -> BTreeMap<&'static str, bool> {
+    let mut facts = BTreeMap::new();
+    let files = || scanned.iter().flat_map(|model| &model.scanned.files);
+    if files().any(|file| file.has_template) {
+        facts.extend([("llm", true), ("text", true), ("generative", true)]);
+    }
+    if files().any(|file| file.report.path.ends_with("adapter_config.json")) {
+        facts.extend([("finetuned", true), ("third-party-base", true)]);
+    }
+    if project.config.datasets.iter().any(|dataset| dataset.label.is_some()) {
+        facts.insert("supervised", true);
+    }
+    facts
+}
+
+fn subject(project: &Project, scanned: &[ScannedModel]) -> ReportSubject {
+    let digest = match scanned {
+        [one] => Some(DigestSet { sha256: one.digest }),
+        _ => None,
+    };
+    ReportSubject { name: project.name.clone(), digest }
+}
+
+fn fill(report: &mut Report, scanned: &[ScannedModel]) {
+    for model in scanned {
+        report.artifacts.extend(model.scanned.files.iter().map(|file| file.report.clone()));
+        report.findings.extend(model.scanned.findings());
+    }
+    report.findings.sort_by_key(|finding: &Finding| std::cmp::Reverse(finding.severity));
+    let verdicts = [Verdict::Clean, Verdict::Unscannable, Verdict::Suspicious, Verdict::Malicious];
+    let counts: BTreeMap<_, _> = verdicts
+        .into_iter()
+        .map(|verdict| (verdict.as_str(), scanned.iter().map(|model| model.scanned.count(verdict)).sum::<usize>()))
+        .collect();
+    report.summary.insert("files", json!(report.artifacts.len()));
+    report.summary.insert("verdicts", json!(counts));
+}

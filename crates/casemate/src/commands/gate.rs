@@ -1,0 +1,32 @@
+//! `casemate gate`: whether a stage opens, and what keeps it shut.
+
+use std::fmt::Write as _;
+
+use casemate_assess::GateVerdict;
+
+use crate::cli::{Format, GateArgs};
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::posture::stage;
+
+/// Runs the command.
+pub fn run(context: &Context, args: &GateArgs) -> Result<Exit, Failure> {
+    let (report, _) = super::assess::build(context, "gate", stage(&args.stage)?)?;
+    let verdict = report.posture.as_ref().and_then(|posture| posture.gate.as_ref());
+    match (context.format(), verdict) {
+        (Format::Text, Some(verdict)) => context.emit(&text(verdict))?,
+        _ => super::scan::emit(context, &report)?,
+    }
+    Ok(super::assess::exit(&report))
+}
+
+fn text(verdict: &GateVerdict) -> String {
+    let mut out = format!("gate {}: {}\n", verdict.stage.as_str(), verdict.outcome.as_str());
+    for requirement in &verdict.requirements {
+        let _ = writeln!(out, "  {:<8} {:<26} {}", requirement.status.as_str(), requirement.name, requirement.detail);
+    }
+    for loosened in &verdict.loosened {
+        let _ = writeln!(out, "  note     the project's own policy asks for less: {loosened}");
+    }
+    out
+}

@@ -1,0 +1,83 @@
+//! `casemate init`: a commented configuration from what is found, signing keys and an empty ledger.
+
+use std::fmt::Write as _;
+
+use casemate_assess::facts;
+
+use crate::cli::InitArgs;
+use crate::context::{Context, Project, write_whole};
+use crate::exit::{Exit, Failure};
+use crate::models;
+use crate::state::State;
+use crate::walk::walk;
+
+/// Runs the command.
+pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
+    if let Some(directory) = &args.directory {
+        std::fs::create_dir_all(directory).map_err(|error| Failure::usage(format!("`{}`: {error}", directory.display())))?;
+    }
+    let project = context.project(args.directory.as_deref())?;
+    let path = project.root.join("casemate.toml");
+    if path.exists() && !args.force {
+        context.say(&format!("{} exists and stays as it is (--force writes it anew)", path.display()));
+    } else {
+        let text = configuration(&Project { config: crate::config::Config::default(), ..project_again(&project) })?;
+        write_whole(&path, text.as_bytes())?;
+        context.say(&format!("wrote {}", path.display()));
+    }
+    let state = State::open_or_create(&project)?;
+    let made = if state.created { "created" } else { "found" };
+    context.say(&format!("{made} signing keys and ledger in {}", project.state.display()));
+    context.say("keep that directory out of version control, and run `casemate check` next");
+    Ok(Exit::Passed)
+}
+
+fn project_again(project: &Project) -> Project {
+    Project {
+        root: project.root.clone(),
+        name: project.name.clone(),
+        config: project.config.clone(),
+        config_text: project.config_text.clone(),
+        state: project.state.clone(),
+    }
+}
+
+fn configuration(project: &Project) -> Result<String, Failure> {
+    let text = |value: &str| toml::Value::String(value.into()).to_string();
+    let mut out = String::from("# What casemate should know about this project. Every key is optional.\n\n[project]\n");
+    let _ = writeln!(out, "name = {}\n", text(&project.name));
+    out.push_str(
+        "# A model is a file or directory, identified by the digest of its full manifest.\n\
+         # stage: draft evaluated approved staged serving deprecated retired; without one it counts as in use.\n",
+    );
+    let (models, _) = models::models(project)?;
+    for model in &models {
+        let _ = writeln!(out, "[[model]]\nname = {}\npath = {}\n# stage = \"staged\"\n", text(&model.name), text(&model.shown));
+    }
+    if models.is_empty() {
+        out.push_str("# [[model]]\n# name = \"my-model\"\n# path = \"model\"\n# stage = \"staged\"\n\n");
+    }
+    out.push_str("# label: the column to learn, where there is one.\n");
+    let tables = walk(".", &project.root).files.into_iter().map(|(shown, _)| shown);
+    let tables: Vec<_> = tables.filter(|shown| [".parquet", ".csv", ".npz"].iter().any(|end| shown.ends_with(end))).collect();
+    for shown in tables.iter().filter(|shown| !models.iter().any(|model| shown.starts_with(&model.shown))) {
+        let name = shown.rsplit('/').next().unwrap_or(shown);
+        let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let _ = writeln!(out, "[[dataset]]\nname = {}\npath = {}\n# label = \"label\"\n", text(name), text(shown));
+    }
+    if tables.is_empty() {
+        out.push_str("# [[dataset]]\n# name = \"train\"\n# path = \"data/train.parquet\"\n# label = \"label\"\n\n");
+    }
+    out.push_str(
+        "# Facts the tool cannot see for itself; recorded in the ledger as your signed declaration.\n\
+         # They decide which controls apply. A fact left out counts as true.\n[system]\n",
+    );
+    for name in facts::NAMES {
+        let _ = writeln!(out, "# {name} = false");
+    }
+    out.push_str(
+        "\n# Files beside this one: gates of your own, controls that add to the catalogue or tighten it, waivers.\n\
+         # [policy]\n# gates = \"gates.toml\"\n# overlay = \"controls\"\n# waivers = \"waivers\"\n",
+    );
+    Ok(out)
+}

@@ -1,0 +1,160 @@
+//! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
+
+use std::collections::BTreeMap;
+
+use casemate_artifact::Verdict;
+use casemate_assess::Catalogue;
+use casemate_core::{Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Subject, SubjectKind, Timestamp};
+use casemate_provenance::{VerifyReport, sha256};
+
+use crate::context::Project;
+use crate::scanning::{PROBE_VERSION, Scanned, rules_digest};
+
+/// Kinds of evidence this build can gather.
+pub const KINDS: &[&str] = &[
+    "artifact.scan",
+    "assess.freshness",
+    "catalogue.mapping",
+    "ledger.verify",
+    casemate_assess::facts::KIND_DECLARED,
+    casemate_assess::facts::KIND_FOUND,
+];
+
+/// Findings one record keeps; a file with more has said enough.
+const FINDINGS_MAX: usize = 2000;
+
+/// An empty record: who looked, at what, from when to when.
+fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp)) -> Evidence {
+    Evidence {
+        kind: kind.into(),
+        probe: Probe { id: probe.into(), version: PROBE_VERSION.into() },
+        subject,
+        method: Method::A,
+        outcome: Outcome::Unknown,
+        reason: None,
+        facts: BTreeMap::new(),
+        findings: Vec::new(),
+        measurements: Vec::new(),
+        inputs: Vec::new(),
+        seed: None,
+        actor: format!("casemate/{}", env!("CARGO_PKG_VERSION")),
+        started_at: span.0,
+        finished_at: span.1,
+    }
+}
+
+fn count(n: usize) -> Fact {
+    Fact::Count(n as u64)
+}
+
+/// The record of a scan of a whole model.
+pub fn scan(model: &str, digest: Digest, scanned: &Scanned, self_test: (u64, u64), span: (Timestamp, Timestamp)) -> Evidence {
+    let subject = Subject { kind: SubjectKind::Model, name: model.into(), digest };
+    let mut evidence = record("artifact.scan", "artifact-scan", subject, span);
+    let files = |wanted: &dyn Fn(&crate::scanning::ScannedFile) -> bool| scanned.files.iter().filter(|file| wanted(file)).count();
+    let unknown = |file: &crate::scanning::ScannedFile| file.report.findings.iter().any(|finding| finding.rule == "unknown-format");
+    let unseen = scanned.skipped.iter().filter(|skipped| skipped.matters).count();
+    let verdict = scanned.verdict();
+    let facts = [
+        ("verdict", Fact::Text(verdict.as_str().into())),
+        ("files", count(scanned.files.len() + unseen)),
+        ("files_scanned", count(files(&|file| file.report.verdict != Verdict::Unscannable))),
+        ("files_unscannable", count(scanned.count(Verdict::Unscannable) + unseen)),
+        ("files_unsafe_format", count(files(&|file| file.runs_code_by_design))),
+        ("files_unknown_format", count(files(&unknown))),
+        ("bytes_unclaimed", Fact::Count(scanned.files.iter().map(|file| file.bytes_unclaimed).sum())),
+        ("self_test_planted", Fact::Count(self_test.0)),
+        ("self_test_caught", Fact::Count(self_test.1)),
+    ];
+    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    evidence.inputs = vec![Input { name: "rules".into(), digest: rules_digest() }];
+    evidence.findings = scanned.findings();
+    evidence.findings.truncate(FINDINGS_MAX);
+    (evidence.outcome, evidence.reason) = match verdict {
+        _ if self_test.0 != self_test.1 => (Outcome::Unknown, Some("a detector missed the defect planted for it".into())),
+        _ if scanned.incomplete => (Outcome::Unknown, Some("the scan was interrupted".into())),
+        Verdict::Clean => (Outcome::Pass, None),
+        Verdict::Unscannable => (Outcome::Unknown, Some("not everything could be judged".into())),
+        Verdict::Suspicious | Verdict::Malicious => (Outcome::Fail, Some(format!("the model is {}", verdict.as_str()))),
+    };
+    evidence
+}
+
+/// The subject that stands for the project as a whole.
+pub fn project_subject(project: &Project) -> Subject {
+    Subject { kind: SubjectKind::Project, name: project.name.clone(), digest: sha256(project.config_text.as_bytes()) }
+}
+
+/// The record of what was found about the system. Only presence is found; nothing here says that something is absent.
+pub fn found_facts(project: &Project, found: &BTreeMap<&'static str, bool>, span: (Timestamp, Timestamp)) -> Evidence {
+    let mut evidence = record(casemate_assess::facts::KIND_FOUND, "project-facts", project_subject(project), span);
+    evidence.facts = found.iter().map(|(name, value)| ((*name).to_owned(), Fact::Bool(*value))).collect();
+    evidence.outcome = Outcome::Pass;
+    evidence
+}
+
+/// The owner's declaration in `[system]`, as a signed record.
+pub fn declaration(project: &Project, span: (Timestamp, Timestamp)) -> Evidence {
+    let mut evidence = record(casemate_assess::facts::KIND_DECLARED, "system-declaration", project_subject(project), span);
+    evidence.facts = project.config.system.iter().map(|(name, value)| (name.clone(), Fact::Bool(*value))).collect();
+    evidence.method = Method::P;
+    evidence.outcome = Outcome::Pass;
+    evidence
+}
+
+/// The record of a verification of the ledger itself.
+pub fn ledger_verified(origin: &str, report: &VerifyReport, span: (Timestamp, Timestamp)) -> Evidence {
+    let digest = report.root.unwrap_or_else(|| sha256(&[]));
+    let subject = Subject { kind: SubjectKind::Ledger, name: origin.into(), digest };
+    let mut evidence = record("ledger.verify", "ledger-verify", subject, span);
+    let invalid = report.tree_size.saturating_sub(report.records).max(report.problems.len() as u64);
+    evidence.facts = [("records", Fact::Count(report.records)), ("records_invalid", Fact::Count(invalid))]
+        .map(|(name, fact)| (name.to_owned(), fact))
+        .into();
+    (evidence.outcome, evidence.reason) = match report.is_intact() {
+        // A ledger without a record shows nothing about records.
+        true if report.records == 0 => (Outcome::Unknown, Some("the ledger holds no record yet".into())),
+        true => (Outcome::Pass, None),
+        false => (Outcome::Fail, report.problems.first().map(|problem| problem.what.clone())),
+    };
+    evidence
+}
+
+/// The record of the catalogue's mappings: which ids it names, and that all of them exist in their edition.
+pub fn mapping(catalogue: &Catalogue, digest: Digest, span: (Timestamp, Timestamp)) -> Evidence {
+    let subject = Subject { kind: SubjectKind::Catalogue, name: "catalogue".into(), digest };
+    let mut evidence = record("catalogue.mapping", "catalogue-mapping", subject, span);
+    let exists = |map: &casemate_assess::control::MapId| {
+        catalogue.frameworks().any(|framework| {
+            framework.framework == map.framework && framework.edition == map.edition && framework.ids.contains_key(&map.id)
+        })
+    };
+    let maps: Vec<_> = catalogue.controls().flat_map(|control| &control.maps).collect();
+    let unknown = maps.iter().filter(|map| !exists(map)).count();
+    let frameworks: std::collections::BTreeSet<_> = maps.iter().map(|map| (&map.framework, &map.edition)).collect();
+    evidence.facts = [("ids", count(maps.len())), ("ids_unknown", count(unknown)), ("frameworks", count(frameworks.len()))]
+        .map(|(name, fact)| (name.to_owned(), fact))
+        .into();
+    evidence.inputs = vec![Input { name: "catalogue".into(), digest }];
+    evidence.outcome = if unknown == 0 { Outcome::Pass } else { Outcome::Fail };
+    evidence
+}
+
+/// The record of how much of the posture rests on fresh evidence, GOV-13 itself apart.
+pub fn freshness(project: &Project, catalogue: Digest, states: &[casemate_assess::ControlState], span: (Timestamp, Timestamp)) -> Evidence {
+    let mut evidence = record("assess.freshness", "assess-freshness", project_subject(project), span);
+    let applicable = states.iter().filter(|state| state.is_applicable() && state.id != "GOV-13");
+    let (mut fresh, mut all) = (0, 0);
+    for state in applicable {
+        let weight = casemate_assess::control::weight(state.severity);
+        all += weight;
+        fresh += if state.fresh { weight } else { 0 };
+    }
+    // Weights are small whole numbers; their quotient is exact enough for a share.
+    #[expect(clippy::cast_precision_loss, reason = "sums of 140 weights of at most 10")]
+    let share = if all == 0 { 0.0 } else { fresh as f64 / all as f64 };
+    evidence.measurements = vec![Measurement::exact("fresh_weight_share", share, "fraction")];
+    evidence.inputs = vec![Input { name: "catalogue".into(), digest: catalogue }];
+    evidence.outcome = Outcome::Pass;
+    evidence
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask test`: every test, with its own set-up.
+//!
+//! The pickle machine is compared with CPython, so python3 has to be there. Seeds of the fuzz targets and every sample are
+//! replayed by ordinary tests in the crates.
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::tree::Tree;
+
+/// Sets up and runs `cargo test --workspace` with `arguments`; its exit code is the result.
+///
+/// # Errors
+/// When python3 is missing and cannot be installed, or cargo does not start.
+pub fn run(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
+    ensure_program("python3", "python3")?;
+    let start = Instant::now();
+    let status = Command::new("cargo")
+        .args(["test", "--workspace"])
+        .args(arguments)
+        .current_dir(&tree.root)
+        .status()
+        .context("cannot run cargo")?;
+    let command = ["cargo test --workspace"].into_iter().chain(arguments.iter().map(String::as_str));
+    let verdict = if status.success() { "passed" } else { "FAILED" };
+    let seconds = start.elapsed().as_secs();
+    println!("\n`{}` {verdict} after {seconds} s", command.collect::<Vec<_>>().join(" "));
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+/// Makes sure `program` runs, installing the Debian package `package` where this is root's own machine.
+///
+/// # Errors
+/// When it is missing and cannot be installed.
+pub fn ensure_program(program: &str, package: &str) -> Result<()> {
+    if is_runnable(program) {
+        return Ok(());
+    }
+    let is_admin = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if !is_admin || !is_runnable("apt-get") {
+        bail!(
+            "`{program}` is missing; install it (on Debian and Ubuntu: sudo apt-get install {package}) and run this again"
+        );
+    }
+    println!("installing {package}");
+    apt_get(&["update", "-qq"])?;
+    apt_get(&["install", "-qq", "-y", "--no-install-recommends", package])?;
+    ensure!(is_runnable(program), "`{program}` does not run although {package} is installed");
+    Ok(())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
+    ensure!(status.is_ok_and(|status| status.success()), "`apt-get {}` failed", arguments.join(" "));
+    Ok(())
+}
+
+fn is_runnable(program: &str) -> bool {
+    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_runs_is_not_installed_again() {
+        assert!(is_runnable("cargo"));
+        assert!(!is_runnable("no-such-program-anywhere"));
+        ensure_program("cargo", "cargo").unwrap();
+    }
+}
