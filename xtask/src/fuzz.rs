@@ -83,7 +83,7 @@ fn build(tree: &Tree, targets: &[String]) -> Result<PathBuf> {
     let host = host()?;
     let fuzz = tree.root.join("fuzz");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--locked", "--release", "--target", &host, "--target-dir", "target"]);
+    cargo.args(["build", "--quiet", "--release", "--target", &host, "--target-dir", "target"]);
     for target in targets {
         cargo.args(["--bin", target]);
     }

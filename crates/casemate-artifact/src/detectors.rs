@@ -101,6 +101,16 @@ impl Inspection<'_> {
     }
 }
 
+/// Findings of one rule in one object that are worth their memory: a hostile pickle imports 100,000 different names.
+const FINDINGS_MAX: usize = 1000;
+
+/// Adds a finding; past [`FINDINGS_MAX`] the list stays as it is.
+fn push_bounded(findings: &mut Vec<Finding>, finding: impl FnOnce() -> Finding) {
+    if findings.len() < FINDINGS_MAX {
+        findings.push(finding());
+    }
+}
+
 /// `text` shortened for a message, control characters escaped, in backticks.
 pub(crate) fn quote(text: &str) -> String {
     let mut out: String = text.chars().take(80).flat_map(char::escape_debug).collect();

@@ -13,7 +13,7 @@ mod json;
 mod npy;
 mod onnx;
 mod parquet;
-mod pickle;
+pub(crate) mod pickle;
 mod safetensors;
 mod text;
 mod torch_legacy;

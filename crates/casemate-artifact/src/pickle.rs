@@ -12,4 +12,5 @@ mod value;
 
 pub use event::{Action, Event, Global, How, Operand};
 pub use machine::{Embedded, End, Reading, Stream, run};
+pub(crate) use machine::EVENTS_BYTES_MAX;
 pub use name::python3_name;

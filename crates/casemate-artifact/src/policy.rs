@@ -16,6 +16,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("imports/stdlib-data.toml", include_str!("../../../catalogue/rules/imports/stdlib-data.toml")),
     ("imports/numpy.toml", include_str!("../../../catalogue/rules/imports/numpy.toml")),
     ("imports/torch-weights-only.toml", include_str!("../../../catalogue/rules/imports/torch-weights-only.toml")),
+    ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
 ];
 
@@ -25,6 +26,7 @@ const DANGER: &str = "imports/danger.toml";
 #[derive(Debug, Default)]
 pub struct Imports {
     allowed: HashMap<(String, String), Vec<Allowance>>,
+    namespaces: Vec<(String, Allowance)>,
     danger_modules: HashMap<String, String>,
     danger_names: HashMap<(String, String), String>,
 }
@@ -55,8 +57,11 @@ pub enum Use {
 enum Arguments {
     /// `getattr(listed, 'plain')`, where the dotted name is listed too (it is judged as an import of its own).
     ListedAttribute,
-    /// Every import among the arguments is listed, and none is a result or unknown.
+    /// The first argument is a class: whatever is imported among the arguments may be handed on, and the first is no
+    /// result of a call, whose `__new__` would be looked up on the instance.
     ListedClass,
+    /// What may be called later: every import among the arguments may be handed on, results are of listed calls.
+    ListedFactory,
     /// `encode(text, 'latin1')`.
     TextLatin1,
     /// Bytes only; they are judged as an object of their own.
@@ -80,8 +85,13 @@ struct ProfileFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AllowEntry {
+    /// Module of `names`.
+    #[serde(default)]
     module: String,
+    #[serde(default)]
     names: Vec<String>,
+    /// In place of both: every plain name in this module and below it.
+    namespace: Option<String>,
     #[serde(rename = "use")]
     uses: Vec<Use>,
     arguments: Option<Arguments>,
@@ -143,8 +153,10 @@ impl Imports {
 
     fn add_profile(&mut self, file: ProfileFile) {
         for entry in file.allow {
+            let allowance = Allowance { uses: entry.uses.iter().copied().collect(), arguments: entry.arguments };
+            self.namespaces.extend(entry.namespace.map(|namespace| (namespace, allowance.clone())));
             for name in entry.names {
-                let allowance = Allowance { uses: entry.uses.iter().copied().collect(), arguments: entry.arguments };
+                let allowance = allowance.clone();
                 self.allowed.entry((entry.module.clone(), name)).or_default().push(allowance);
             }
         }
@@ -192,15 +204,28 @@ impl Imports {
             true => python3_name(&global.module, &global.name),
             false => (global.module.clone(), global.name.clone()),
         };
-        match global.known {
-            true => self.allowed.get(&(module, name)).map_or(&[], Vec::as_slice),
-            false => &[],
+        if !global.known {
+            return &[];
+        }
+        let in_namespace = |(namespace, _): &&(String, Allowance)| {
+            let below = module.strip_prefix(namespace.as_str());
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) && !name.contains('.')
+        };
+        match self.namespaces.iter().find(in_namespace) {
+            Some((_, allowance)) => std::slice::from_ref(allowance),
+            None => self.allowed.get(&(module, name)).map_or(&[], Vec::as_slice),
         }
     }
 
     /// Whether some profile lists it for any use.
     pub fn allows_import(&self, global: &Global) -> bool {
         !self.entries(global).is_empty()
+    }
+
+    /// Whether it may be handed on as a value to whatever may call it: classes that only hold data, and what a profile
+    /// lists for import. `getattr` or a loader of nested pickles may be called in place with arguments we see, no more.
+    pub fn allows_pass(&self, global: &Global) -> bool {
+        self.allows(global, Use::Import) || self.allows(global, Use::New)
     }
 
     /// Whether some profile lists it for `uses`.
@@ -220,6 +245,15 @@ impl Imports {
         self.entries(global).iter().any(|entry| fits(entry) && arguments_fit(entry))
     }
 
+    fn may_be_called(&self, argument: &Operand) -> bool {
+        match argument {
+            Operand::Global(of) => self.allows_pass(of),
+            Operand::ResultOf(of) => self.allows_import(of),
+            Operand::Opaque => false,
+            _ => true,
+        }
+    }
+
     fn arguments_fit(&self, rule: Arguments, args: Option<&[Operand]>) -> bool {
         let Some(args) = args else { return false };
         let plain = |name: &str| !name.contains("__") && !name.contains('.') && name.is_ascii();
@@ -227,11 +261,10 @@ impl Imports {
             Arguments::ListedAttribute => {
                 matches!(args, [Operand::Global(of), Operand::Text(name)] if self.allows_import(of) && plain(name))
             }
-            Arguments::ListedClass => args.iter().all(|arg| match arg {
-                Operand::Global(of) | Operand::ResultOf(of) => self.allows_import(of),
-                Operand::Opaque => false,
-                _ => true,
-            }),
+            Arguments::ListedClass => {
+                !matches!(args, [Operand::ResultOf(_), ..]) && args.iter().all(|arg| self.may_be_called(arg))
+            }
+            Arguments::ListedFactory => args.iter().all(|arg| self.may_be_called(arg)),
             Arguments::TextLatin1 => {
                 matches!(args, [Operand::Text(_) | Operand::Data, Operand::Text(codec)] if matches!(codec.as_str(), "latin1" | "latin-1"))
             }
@@ -304,6 +337,13 @@ mod tests {
         assert!(reduce("functools", "partial", &[Operand::Global(global("collections", "OrderedDict"))]));
         assert!(!reduce("functools", "partial", &[Operand::Global(global("os", "system"))]));
         assert!(!imports.allows_call(&global("functools", "partial"), How::Reduce, None));
+        assert!(!reduce("functools", "partial", &[Operand::Global(global("builtins", "getattr"))]));
+        assert!(!reduce("copyreg", "__newobj__", &[Operand::ResultOf(global("argparse", "Namespace"))]));
+        assert!(!reduce(
+            "numpy.random._pickle",
+            "__generator_ctor",
+            &[Operand::Bytes, Operand::Global(global("torch.storage", "_load_from_bytes"))]
+        ));
         assert!(reduce("operator", "itemgetter", &[Operand::Int(1)]));
         assert!(!reduce("operator", "attrgetter", &[text("__class__")]));
         assert!(!reduce("builtins", "str", &[Operand::Bytes, text("ascii")]));

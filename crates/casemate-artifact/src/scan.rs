@@ -11,6 +11,7 @@ use std::sync::Arc;
 use casemate_core::{Finding, Limits, RangeSource, Severity, SharedSource, SourceExt};
 
 use crate::detectors::{DETECTORS, Detector, Inspection};
+use crate::formats::pickle::second_reading;
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict};
@@ -176,7 +177,11 @@ impl Scanner {
         };
         let sniffed = |wanted| FORMATS.iter().copied().filter(move |format| format.sniff(object.probe) == wanted);
         if let Some(format) = sniffed(Sniff::Certain).find(|format| is_believable(*format, &object)) {
-            return (Some(format), format.parse(&object));
+            let mut parsed = format.parse(&object);
+            if !matches!(format.meta().id, "pickle" | "torch-legacy") {
+                second_reading(&object, &mut parsed);
+            }
+            return (Some(format), parsed);
         }
         if work.role == Role::RawData {
             return (None, Parsed::default());

@@ -6,89 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod common;
+
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use casemate_artifact::pickle::{Action, Reading, run};
 use casemate_core::{Limits, MemorySource, Seed};
 
-const RECORDER: &str = r#"
-import io, json, pickle, resource, struct, sys, tempfile, warnings
-warnings.simplefilter('ignore')
-# Lying lengths make Python allocate what they say.
-resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
-
-class Meta(type):
-    def __getattr__(cls, name): raise AttributeError(name)
-
-class Stub(metaclass=Meta):
-    def __new__(cls, *args, **kwargs): return object.__new__(cls)
-    def __init__(self, *args, **kwargs): pass
-    def __call__(self, *args, **kwargs): return Stub()
-    def __setstate__(self, state): pass
-    def __setitem__(self, key, value): pass
-    def append(self, item): pass
-    def extend(self, items): pass
-    def add(self, item): pass
-    def update(self, items): pass
-
-def recorder(base):
-    class Recorder(base):
-        def find_class(self, module, name):
-            self.seen.append((module, name))
-            return Stub
-        def persistent_load(self, pid): return Stub()
-    return Recorder
-
-C, P = recorder(pickle.Unpickler), recorder(pickle._Unpickler)
-
-def read(cls, file):
-    seen = []
-    try:
-        unpickler = cls(file)
-        unpickler.seen = seen
-        unpickler.load()
-    except Exception:
-        pass
-    return seen
-
-scratch = tempfile.TemporaryFile()
-out = []
-data = sys.stdin.buffer.read()
-at = 0
-while at < len(data):
-    (n,) = struct.unpack_from('<I', data, at); at += 4
-    stream = data[at:at + n]; at += n
-    seen = read(C, io.BytesIO(stream)) + read(P, io.BytesIO(stream))
-    scratch.seek(0); scratch.truncate(); scratch.write(stream); scratch.flush(); scratch.seek(0)
-    seen += read(C, scratch)
-    names = {m + '\x1f' + n for m, n in seen if isinstance(m, str) and isinstance(n, str)}
-    # A lone surrogate is not text in JSON; the machine reads it as a replacement character.
-    out.append(sorted(name.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace') for name in names))
-json.dump(out, sys.stdout)
-"#;
-
-/// What Python's readers resolve of each stream, as `module\x1fname`.
-fn python_imports(streams: &[Vec<u8>]) -> Vec<BTreeSet<String>> {
-    let mut python = Command::new("python3")
-        .args(["-c", RECORDER])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("python3 must be on the PATH: the machine is tested against it");
-    let mut stdin = python.stdin.take().unwrap();
-    let mut input = Vec::new();
-    for stream in streams {
-        input.extend(u32::try_from(stream.len()).unwrap().to_le_bytes());
-        input.extend(stream);
-    }
-    std::thread::spawn(move || stdin.write_all(&input).unwrap());
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::common::python_imports;
 
 /// Our imports of a stream over all readings; `None` among them stands for a computed name.
 fn our_imports(stream: &[u8]) -> BTreeSet<Option<String>> {

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop(str::from_utf8(bytes).map(|text| casemate_assess::waiver::parse("w.toml", text))));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop(
+    str::from_utf8(bytes).map(|text| casemate_assess::waiver::parse("w.toml", text))
+));

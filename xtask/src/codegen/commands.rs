@@ -46,11 +46,12 @@ fn help(tree: &Tree, path: &[String]) -> Result<String> {
         .env_remove("CASEMATE_FORMAT")
         .output()
         .context("cannot run cargo")?;
+    let asked = ["help"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let last = stderr.lines().rfind(|line| line.starts_with("error")).unwrap_or("no error message");
-    ensure!(output.status.success(), "`cargo run -p casemate -- help {}` failed: {last}", path.join(" "));
+    ensure!(output.status.success(), "`cargo run -p casemate -- {asked}` failed: {last}");
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(text.contains("Usage:"), "`casemate help {}` prints no usage", path.join(" "));
+    ensure!(text.contains("Usage:"), "`casemate {asked}` prints no usage");
     Ok(text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 

@@ -44,8 +44,11 @@ impl Outcome {
 }
 
 fn crash(log: &str, binary: &Path) -> String {
-    let is_progress = |line: &&str| line.starts_with('#') && line.contains(" cov: ");
-    let told: Vec<_> = log.lines().filter(|line| !is_progress(line) && !line.starts_with("INFO:")).collect();
+    // Progress, and the sanitizer functions there are none of.
+    let is_noise = |line: &&str| {
+        line.starts_with("INFO:") || line.starts_with("WARNING: Failed to find") || line.contains(" cov: ")
+    };
+    let told: Vec<_> = log.lines().filter(|line| !is_noise(line) && !line.trim().is_empty()).collect();
     let mut text: String = told.iter().take(CRASH_LINES_MAX).map(|line| format!("    {line}\n")).collect();
     let artifact = log.lines().find_map(|line| line.split_once("Test unit written to ").map(|(_, path)| path));
     match artifact {

@@ -43,7 +43,7 @@ fn check_file(file: &File) -> Vec<Violation> {
     violations
 }
 
-/// Whether `word` stands alone at `at`: no part of a longer word, and an open end without its issue.
+/// Whether `word` stands alone at `at`: no part of a longer word, and not quoted, and an open end without its issue.
 fn is_meant(line: &str, at: usize, word: &str) -> bool {
     let before = line.get(..at).and_then(|text| text.chars().next_back());
     let after = line.get(at + word.len()..).unwrap_or_default();
@@ -52,7 +52,8 @@ fn is_meant(line: &str, at: usize, word: &str) -> bool {
         // `frame` + the first word is no path, and neither is a part of a URL.
         return !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '}'));
     }
-    if continues(before) || continues(after.chars().next()) {
+    let is_quoted = before == Some('`') && after.starts_with('`');
+    if is_quoted || continues(before) || continues(after.chars().next()) {
         return false;
     }
     let has_issue = after.strip_prefix("(#").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -73,7 +74,7 @@ mod tests {
         let text = format!("see {machine}main\n\"{home}x\"\na {word}.\n{open}: later\n// {open}(ada) no\n");
         assert_eq!(lines(&text), [1, 2, 3, 4, 5]);
         let text = format!(
-            "frame{machine}x\nnet{machine}\nhttps://a.org{home}x\n{word}er\nplat{word}\n{open}(#12): soon\nMAS{open}\n"
+            "frame{machine}x\nnet{machine}\nhttps://a.org{home}x\n{word}er\nplat{word}\n{open}(#12): soon\nMAS{open}\na `{open}` needs one\n"
         );
         assert_eq!(lines(&text), []);
     }

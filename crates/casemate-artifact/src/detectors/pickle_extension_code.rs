@@ -2,7 +2,7 @@
 
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Inspection, push_bounded};
 use crate::pickle::Action;
 
 /// See the module.
@@ -34,7 +34,7 @@ impl Detector for PickleExtensionCode {
         for event in &inspection.parsed.events {
             if let Action::Extension(code) = event.action {
                 let message = format!("takes object {code} of the copyreg extension registry");
-                findings.push(META.finding(message, inspection.at(event.offset)));
+                push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
             }
         }
         findings

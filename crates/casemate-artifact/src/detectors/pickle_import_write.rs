@@ -4,7 +4,7 @@
 
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Inspection, push_bounded, quote};
 use crate::pickle::{Action, Operand};
 
 /// See the module.
@@ -40,7 +40,7 @@ impl Detector for PickleImportWrite {
                 continue;
             };
             let message = format!("writes into {}, which it imported", quote(&global.to_string()));
-            findings.push(META.finding(message, inspection.at(event.offset)));
+            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
         }
         findings
     }

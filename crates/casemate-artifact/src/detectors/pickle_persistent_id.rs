@@ -2,7 +2,7 @@
 
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Inspection, push_bounded, quote};
 use crate::Role;
 use crate::pickle::Action;
 
@@ -43,7 +43,7 @@ impl Detector for PicklePersistentId {
                     None => "asks its loader for an outside object".to_owned(),
                 },
             };
-            findings.push(META.finding(message, inspection.at(event.offset)));
+            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
         }
         findings
     }

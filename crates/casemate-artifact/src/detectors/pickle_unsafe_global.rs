@@ -3,9 +3,11 @@
 //! What no profile allows is a finding anyway ([`super::pickle_unvetted_import`]); this rule says why it is worse.
 //! Source: CWE-502; the lists of public bypasses, e.g. CVE-2025-10157 and GHSA-vvpj-8cmc-gx39.
 
+use std::collections::HashSet;
+
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Inspection, push_bounded, quote};
 use crate::pickle::{Action, Operand};
 
 /// See the module.
@@ -34,19 +36,23 @@ impl Detector for PickleUnsafeGlobal {
 
     fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
         let events = &inspection.parsed.events;
+        let called: HashSet<_> = events
+            .iter()
+            .filter_map(|event| match &event.action {
+                Action::Call { callee: Operand::Global(callee), .. } => Some(callee),
+                _ => None,
+            })
+            .collect();
         let mut findings = Vec::new();
         for event in events {
             let Action::Import(global) = &event.action else { continue };
             let Some(why) = inspection.imports.danger(global) else { continue };
-            let called = events.iter().find(|event| {
-                matches!(&event.action, Action::Call { callee: Operand::Global(callee), .. } if callee == global)
-            });
             let name = quote(&global.to_string());
-            let message = match called {
-                Some(_) => format!("imports and calls {name}, which {why}"),
-                None => format!("imports {name}, which {why}"),
+            let message = match called.contains(global) {
+                true => format!("imports and calls {name}, which {why}"),
+                false => format!("imports {name}, which {why}"),
             };
-            findings.push(META.finding(message, inspection.at(event.offset)));
+            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
         }
         findings
     }

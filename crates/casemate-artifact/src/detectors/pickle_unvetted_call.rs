@@ -5,7 +5,7 @@
 
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Inspection, push_bounded, quote};
 use crate::Use;
 use crate::pickle::{Action, Global, How, Operand};
 
@@ -37,7 +37,7 @@ impl Detector for PickleUnvettedCall {
         let mut findings = Vec::new();
         for event in &inspection.parsed.events {
             if let Some(message) = objection(&event.action, inspection) {
-                findings.push(META.finding(message, inspection.at(event.offset)));
+                push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
             }
         }
         findings
@@ -60,6 +60,13 @@ fn objection(action: &Action, inspection: &Inspection<'_>) -> Option<String> {
         }
         Action::Call { callee: Operand::Opaque, .. } => Some("calls something that is only known while loading".into()),
         Action::Call { callee, .. } => Some(format!("calls {}, which no loader can call", noun(callee))),
+        Action::Pass(global) if global.known && imports.allows_import(global) && !imports.allows_pass(global) => {
+            Some(format!("hands on {}, which may only be called in place", quote(&global.to_string())))
+        }
+        Action::Rewrite { target: Operand::ResultOf(global) } => {
+            let name = quote(&global.to_string());
+            Some(format!("writes into what {name} returned after its state was set, which may call what the state holds"))
+        }
         Action::Build { target: Operand::ResultOf(global) } => {
             let settable = imports.allows(global, Use::Build) || !imports.allows_import(global);
             (!settable).then(|| {

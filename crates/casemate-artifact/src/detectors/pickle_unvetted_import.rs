@@ -2,7 +2,7 @@
 
 use casemate_core::{Confidence, Finding, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Inspection, push_bounded, quote};
 use crate::pickle::{Action, Global};
 
 /// See the module.
@@ -46,7 +46,7 @@ impl Detector for PickleUnvettedImport {
                     (_, true) => format!("imports {name}, whose module name holds white space"),
                     _ => format!("imports {name}, which no profile allows"),
                 };
-            findings.push(META.finding(message, inspection.at(event.offset)));
+            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
         }
         findings
     }

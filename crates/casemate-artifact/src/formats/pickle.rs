@@ -9,7 +9,7 @@ use std::sync::Arc;
 use casemate_core::{MemorySource, RangeSource, SourceExt};
 
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::pickle::{Action, Embedded, End, Event, Operand, Reading, Stream, run};
+use crate::pickle::{Action, EVENTS_BYTES_MAX, Embedded, End, Event, Operand, Reading, Stream, run};
 use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
 
 /// See the module.
@@ -43,6 +43,7 @@ impl Format for Pickle {
         let mut parsed = Parsed::default();
         let certain = self.sniff(object.probe) == Sniff::Certain;
         let mut at = 0;
+        let mut events_bytes = 0u64;
         for n in 0.. {
             let Some(start) = next_start(object, at, &mut parsed) else { break };
             if n >= object.limits.pickle_streams_max {
@@ -51,6 +52,12 @@ impl Format for Pickle {
                 break;
             }
             let stream = run(object.source.as_ref(), start, Reading::Plain, object.limits, 0);
+            events_bytes = events_bytes.saturating_add(stream.events_bytes);
+            if n > 0 && events_bytes > EVENTS_BYTES_MAX {
+                let what = format!("names in the pickle streams take more than {EVENTS_BYTES_MAX} bytes");
+                parsed.malformed.push(Malformed::new(Trouble::Limit, start, what));
+                break;
+            }
             let believed = certain && n == 0;
             if !believed && !is_convincing(&stream) {
                 break;
@@ -66,8 +73,35 @@ impl Format for Pickle {
     }
 }
 
+/// Adds what a pickle loader would do with an object that another format recognised, if it would call anything.
+///
+/// A safetensors header of 86 bytes begins with `V`, the opcode of a text up to the next newline, and what follows that
+/// newline in the tensors runs. Loaders of pickles choose by name or not at all.
+pub(crate) fn second_reading(object: &Object<'_>, parsed: &mut Parsed) {
+    let loaded = matches!(object.role, Role::Any | Role::TorchPickle | Role::Unclaimed);
+    if !loaded || !object.probe.head.first().is_some_and(|first| is_opcode(*first)) {
+        return;
+    }
+    let stream = run(object.source.as_ref(), 0, Reading::Plain, object.limits, 0);
+    if !calls_something(&stream) {
+        return;
+    }
+    let what = "the bytes are a pickle as well, and unpickling them calls something";
+    parsed.malformed.push(Malformed::new(Trouble::Ambiguous, 0, what));
+    add_children(object, &stream.embedded, parsed);
+    parsed.events.extend(stream.events);
+}
+
 /// Whether bytes without magic are a pickle after all: they run to a STOP and do something, or they call.
 fn is_convincing(stream: &Stream) -> bool {
+    match stream.end {
+        End::Stop => stream.opcodes > 1 || !stream.events.is_empty(),
+        End::Broken => calls_something(stream),
+    }
+}
+
+/// Whether a stream calls what could be the name of something.
+fn calls_something(stream: &Stream) -> bool {
     let plausible = |operand: &Operand| match operand {
         Operand::Global(global) | Operand::ResultOf(global) => {
             let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
@@ -75,12 +109,7 @@ fn is_convincing(stream: &Stream) -> bool {
         }
         _ => true,
     };
-    let calls =
-        stream.events.iter().any(|event| matches!(&event.action, Action::Call { callee, .. } if plausible(callee)));
-    match stream.end {
-        End::Stop => stream.opcodes > 1 || !stream.events.is_empty(),
-        End::Broken => calls,
-    }
+    stream.events.iter().any(|event| matches!(&event.action, Action::Call { callee, .. } if plausible(callee)))
 }
 
 /// The next non-zero byte at or after `at`.

@@ -14,7 +14,7 @@ use casemate_core::{Limits, Source};
 
 use super::event::{Action, Event, Global, How, Operand};
 use super::memo::Memo;
-use super::name::{decode, int, quoted};
+use super::name::{decode, int, literal, quoted};
 use super::reader::{ReadError, Reader};
 use super::value::{Span, Spelling, Tuple, Value};
 use crate::{Malformed, Trouble};
@@ -92,6 +92,7 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
         instances: 0,
         built: Vec::new(),
         embedded_at: HashMap::new(),
+        embedded_full: false,
         protocol: 0,
         frame_end: None,
         op_offset: offset,
@@ -156,6 +157,7 @@ struct Machine<'a> {
     built: Vec<u64>,
     /// Where in `stream.embedded` the constant at an offset stands.
     embedded_at: HashMap<u64, usize>,
+    embedded_full: bool,
     protocol: u8,
     frame_end: Option<u64>,
     op_offset: u64,
@@ -173,7 +175,7 @@ const EMBEDDED_INERT_MAX: usize = 1000;
 const EMBEDDED_MAX: usize = 1 << 16;
 
 /// Memory for the events of one stream. The largest public model we know needs less than 1 MiB.
-pub(crate) const EVENTS_BYTES_MAX: u64 = 8 << 20;
+pub(crate) const EVENTS_BYTES_MAX: u64 = 16 << 20;
 
 impl Machine<'_> {
     fn run(&mut self) {
@@ -326,8 +328,8 @@ impl Machine<'_> {
             _ => match self.reader.line(Spelling::Utf8)?.filter(|span| span.len <= 32 && opcode != b'F') {
                 Some(span) => {
                     match self.reader.bytes(span)?.map(|digits| digits.strip_suffix(b"L").unwrap_or(digits)) {
-                        Some(digits) => match int(digits) {
-                            Some(value) => Some(value),
+                        Some(digits) => match literal(digits) {
+                            Some(value) => i64::try_from(value).ok(),
                             None => return error("malformed integer"),
                         },
                         None => None,
@@ -397,11 +399,20 @@ impl Machine<'_> {
 
     /// Notes a constant that begins as a pickle or a zip does, plainly or in base64.
     fn look_into(&mut self, span: Span) -> Result<(), Stop> {
-        if span.len < 8 || self.stream.embedded.len() >= EMBEDDED_INERT_MAX {
+        if span.len < 8 {
             return Ok(());
         }
-        if let Some(base64) = looks_like_object(self.reader.peek(span, 4)?) {
-            self.embed(Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false });
+        let Some(base64) = looks_like_object(self.reader.peek(span, 4)?) else { return Ok(()) };
+        match self.stream.embedded.len() {
+            n if n < EMBEDDED_INERT_MAX => {
+                self.embed(Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false });
+            }
+            _ if !self.embedded_full => {
+                self.embedded_full = true;
+                let what = format!("pickle holds more than {EMBEDDED_INERT_MAX} nested objects, the rest is not looked into");
+                self.stream.malformed.push(Malformed::new(Trouble::Limit, self.op_offset, what));
+            }
+            _ => {}
         }
         Ok(())
     }

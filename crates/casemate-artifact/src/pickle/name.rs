@@ -68,12 +68,17 @@ fn raw_unicode_escape(bytes: &[u8]) -> String {
                 .try_fold(0u32, |code, digit| Some(code << 4 | u32::from(hex(*digit)?)))
                 .and_then(char::from_u32)
         });
-        match code.zip(tail.get(width + 1..)) {
-            Some((code, after)) => {
+        match (code.zip(tail.get(width + 1..)), tail) {
+            (Some((code, after)), _) => {
                 out.push(code);
                 rest = after;
             }
-            None => {
+            // The second of two backslashes begins no escape.
+            (None, [second, after @ ..]) if *byte == b'\\' && width == 0 => {
+                out.extend([char::from(*byte), char::from(*second)]);
+                rest = after;
+            }
+            (None, _) => {
                 out.push(char::from(*byte));
                 rest = tail;
             }
@@ -97,6 +102,30 @@ pub(super) fn int(bytes: &[u8]) -> Option<i64> {
     }
     let value: i64 = digits.parse().ok()?;
     Some(if text.starts_with('-') { -value } else { value })
+}
+
+/// The operand of INT and LONG: a Python literal (`0x10`, `0o7`, `0b1`, `1_000`), or what C's `strtol` takes (`010`).
+/// Anything that does not fit is still a number, clamped to the range of `i128`.
+pub(super) fn literal(bytes: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(bytes.trim_ascii()).ok()?;
+    let (negative, digits) = match text.strip_prefix(['+', '-']) {
+        Some(digits) => (text.starts_with('-'), digits),
+        None => (false, text),
+    };
+    let prefix = digits.get(..2).map(str::to_ascii_lowercase);
+    let (radix, digits) = match prefix.as_deref() {
+        Some("0x") => (16, digits.get(2..)?),
+        Some("0o") => (8, digits.get(2..)?),
+        Some("0b") => (2, digits.get(2..)?),
+        _ => (10, digits),
+    };
+    let mut value = 0i128;
+    let mut any = false;
+    for digit in digits.chars().filter(|c| *c != '_') {
+        value = value.saturating_mul(radix.into()).saturating_add(digit.to_digit(radix)?.into());
+        any = true;
+    }
+    any.then_some(if negative { -value } else { value })
 }
 
 /// Names of Python 2, as CPython's unpickler maps them below protocol 3: full names first, then modules.
@@ -132,6 +161,7 @@ mod tests {
         assert_eq!(raw_unicode_escape(br"\u006f\U00000073"), "os");
         assert_eq!(raw_unicode_escape(b"\\u00"), "\\u00");
         assert_eq!(raw_unicode_escape(b"\xe9"), "é");
+        assert_eq!(raw_unicode_escape(br"\\u006f"), r"\\u006f");
     }
 
     #[test]
@@ -139,6 +169,17 @@ mod tests {
         assert_eq!(python3_name("__builtin__", "eval"), ("builtins".into(), "eval".into()));
         assert_eq!(python3_name("commands", "getoutput"), ("subprocess".into(), "getoutput".into()));
         assert_eq!(python3_name("os", "system"), ("os".into(), "system".into()));
+    }
+
+    #[test]
+    fn literals_are_read_in_every_base_and_of_any_size() {
+        assert_eq!(literal(b"0x10"), Some(16));
+        assert_eq!(literal(b"-0B11"), Some(-3));
+        assert_eq!(literal(b" 0o17\r"), Some(15));
+        assert_eq!(literal(b"1180591620717411303424"), Some(1 << 70));
+        for bad in [&b""[..], b"0x", b"1z", b"--1", b"\xff"] {
+            assert_eq!(literal(bad), None);
+        }
     }
 
     #[test]
