@@ -9,7 +9,9 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     toml_files(&catalogue, &mut files)?;
     files.sort();
-    let mut code = String::from("/// Every file of the catalogue: path below `catalogue/`, and text.\npub static FILES: &[(&str, &str)] = &[\n");
+    let mut code = String::from(
+        "/// Every file of the catalogue: path below `catalogue/`, and text.\npub static FILES: &[(&str, &str)] = &[\n",
+    );
     for file in files {
         println!("cargo:rerun-if-changed={}", file.display());
         let path = file.strip_prefix(&catalogue).map_err(io::Error::other)?;

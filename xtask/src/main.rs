@@ -1,10 +1,12 @@
 //! The repository's own commands: `cargo xtask COMMAND`.
 //!
-//! `tidy` holds the house to its rules, `codegen` writes the reference docs, `test` and `fuzz` set up what they need and run.
+//! `tidy` holds the house to its rules, `codegen` writes the reference docs, `test`, `fuzz` and
+//! `bench` set up what they need and run.
 //! Nothing here ships.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod codegen;
 mod fuzz;
 mod rust_struct;
@@ -29,6 +31,7 @@ Commands:
   test [ARGUMENT...]      run all tests; arguments go to `cargo test`
   fuzz [TARGET...] [--seconds N | --minutes N] [--list]
                           fuzz the parsers, 10 seconds each unless told otherwise
+  bench scan              the scanner beside its peers, as ratios
   help                    print this
 ";
 
@@ -58,6 +61,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "codegen" => codegen::run(&tree, rest),
         "test" => test::run(&tree, rest),
         "fuzz" => fuzz::run(&tree, rest),
+        "bench" => bench::run(&tree, rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
 //! The detectors, each in its own file; this list is the registry.
 
-use casemate_core::{Finding, Location, Meta};
+use casemate_core::{Finding, Location, Meta, Severity};
 
-use crate::{FormatMeta, Imports, Parsed, Role, Trouble};
+use crate::{FormatMeta, Imports, Parsed, Role, Trouble, Verdict};
 
 // One line per detector here …
 mod bytes_unclaimed;
@@ -58,7 +58,60 @@ pub trait Detector: Sync {
     fn planted(&self) -> (&'static str, Vec<u8>);
 
     /// Judges one object. A function of its input: no files, no clock, no chance.
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding>;
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings);
+}
+
+/// Where findings go: so many are kept, and the worst counts whether it is kept or not.
+#[derive(Debug)]
+pub struct Findings {
+    kept: Vec<Finding>,
+    left_out: u64,
+    max: usize,
+    verdict: Verdict,
+    /// What the enclosing loader does with the object being judged.
+    role: Role,
+}
+
+impl Findings {
+    /// None yet, room for `max`.
+    pub fn new(max: u64) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        Self { kept: Vec::new(), left_out: 0, max, verdict: Verdict::Clean, role: Role::Any }
+    }
+
+    /// From now on findings are about an object in this role.
+    pub fn about(&mut self, role: Role) {
+        self.role = role;
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, mut finding: Finding) {
+        // What nothing unpickles cannot do harm by itself: suspicious at most, and silent where it is merely odd.
+        if self.role == Role::Inert {
+            match finding.severity {
+                Severity::Critical => finding.severity = Severity::High,
+                _ => return,
+            }
+        }
+        self.verdict = self.verdict.max(Verdict::of(&finding));
+        match self.kept.len() < self.max {
+            true => self.kept.push(finding),
+            false => self.left_out += 1,
+        }
+    }
+
+    /// The worst verdict of all added.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Those kept, the worst first, then by place; and how many were not kept.
+    pub fn into_sorted(mut self) -> (Vec<Finding>, u64) {
+        self.kept.sort_by(|a, b| {
+            b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule))
+        });
+        (self.kept, self.left_out)
+    }
 }
 
 /// One parsed object, with what a detector may need to judge it.
@@ -89,25 +142,16 @@ impl Inspection<'_> {
     }
 
     /// One finding of `meta` for each trouble of the kinds given.
-    fn troubles(&self, meta: &Meta, kinds: &[Trouble]) -> Vec<Finding> {
-        let troubles = self.parsed.malformed.iter().filter(|malformed| kinds.contains(&malformed.trouble));
-        troubles.map(|malformed| meta.finding(malformed.what.clone(), self.at(malformed.offset))).collect()
+    fn troubles(&self, found: &mut Findings, meta: &Meta, kinds: &[Trouble]) {
+        for malformed in self.parsed.malformed.iter().filter(|malformed| kinds.contains(&malformed.trouble)) {
+            found.add(meta.finding(malformed.what.clone(), self.at(malformed.offset)));
+        }
     }
 
     /// The innermost name: of the file, or of the member.
     pub fn name(&self) -> &str {
         let innermost = if self.member.is_empty() { self.path } else { self.member };
         innermost.rsplit(['/', '!']).next().unwrap_or(innermost)
-    }
-}
-
-/// Findings of one rule in one object that are worth their memory: a hostile pickle imports 100,000 different names.
-const FINDINGS_MAX: usize = 1000;
-
-/// Adds a finding; past [`FINDINGS_MAX`] the list stays as it is.
-fn push_bounded(findings: &mut Vec<Finding>, finding: impl FnOnce() -> Finding) {
-    if findings.len() < FINDINGS_MAX {
-        findings.push(finding());
     }
 }
 

@@ -24,6 +24,8 @@ mod reading;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use text::TEMPLATE_BYTES_MAX;
+
 /// Every format. The first that is certain gives the object its name; those that are only likely come into play when
 /// none is certain.
 pub static FORMATS: &[&dyn Format] = &[

@@ -11,6 +11,6 @@ mod reader;
 mod value;
 
 pub use event::{Action, Event, Global, How, Operand};
-pub use machine::{Embedded, End, Reading, Stream, run};
 pub(crate) use machine::EVENTS_BYTES_MAX;
+pub use machine::{Embedded, End, Reading, Stream, run};
 pub use name::python3_name;

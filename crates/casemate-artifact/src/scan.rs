@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use casemate_core::{Finding, Limits, RangeSource, Severity, SharedSource, SourceExt};
+use casemate_core::{Finding, Limits, RangeSource, SharedSource, SourceExt};
 
-use crate::detectors::{DETECTORS, Detector, Inspection};
+use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
@@ -85,6 +85,7 @@ impl Scanner {
     /// Judges `source`, called `path` in the findings. Never fails: what could not be read makes it unscannable.
     pub fn scan(&self, path: &str, source: SharedSource) -> Scan {
         let budget = Budget::default();
+        let mut found = Findings::new(self.limits.findings_max);
         let mut scan = Scan {
             path: path.into(),
             size_bytes: source.size_bytes(),
@@ -103,7 +104,7 @@ impl Scanner {
         };
         let mut waiting = vec![Work { member: String::new(), source, role: Role::Any, depth: 0 }];
         while let Some(work) = waiting.pop() {
-            let children = self.object(&work, &budget, &mut scan);
+            let children = self.object(&work, &budget, &mut found, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
             waiting.extend(children.into_iter().rev().map(|child| Work {
                 member: if work.member.is_empty() { child.name } else { format!("{}!{}", work.member, child.name) },
@@ -112,14 +113,13 @@ impl Scanner {
                 depth: work.depth + 1,
             }));
         }
-        scan.findings.sort_by(|a, b| {
-            b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule))
-        });
+        scan.verdict = found.verdict();
+        (scan.findings, scan.findings_left_out) = found.into_sorted();
         scan
     }
 
     /// Recognises, parses and judges one object; returns the objects in it.
-    fn object(&self, work: &Work, budget: &Budget, scan: &mut Scan) -> Vec<Child> {
+    fn object(&self, work: &Work, budget: &Budget, found: &mut Findings, scan: &mut Scan) -> Vec<Child> {
         let (recognised, mut parsed) = self.read(work, budget);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
@@ -140,12 +140,10 @@ impl Scanner {
             unclaimed: hidden,
             imports: Imports::built_in(),
         };
-        let findings: Vec<_> = DETECTORS.iter().flat_map(|detector| detector.inspect(&inspection)).collect();
+        found.about(work.role);
+        DETECTORS.iter().for_each(|detector| detector.inspect(&inspection, found));
         note(work, recognised, format, &parsed, scan);
         scan.bytes_unclaimed += hidden.iter().map(|gap| gap.end - gap.start).sum::<u64>();
-        for finding in findings {
-            self.add(work.role, finding, scan);
-        }
         let mut children = std::mem::take(&mut parsed.children);
         children.extend(unclaimed.into_iter().map(|gap| Child {
             name: format!("bytes@{}", gap.start),
@@ -190,21 +188,6 @@ impl Scanner {
         let parsed = sniffed(Sniff::Likely).map(|format| (format, format.parse(&object)));
         let mut readable = parsed.filter(|(_, parsed)| !parsed.claims.ranges().is_empty());
         readable.next().map_or((None, Parsed::default()), |(format, parsed)| (Some(format), parsed))
-    }
-
-    fn add(&self, role: Role, mut finding: Finding, scan: &mut Scan) {
-        // What nothing unpickles cannot do harm by itself: suspicious at most, and silent where it is merely odd.
-        if role == Role::Inert {
-            match finding.severity {
-                Severity::Critical => finding.severity = Severity::High,
-                _ => return,
-            }
-        }
-        scan.verdict = scan.verdict.max(Verdict::of(&finding));
-        match (scan.findings.len() as u64) < self.limits.findings_max {
-            true => scan.findings.push(finding),
-            false => scan.findings_left_out += 1,
-        }
     }
 }
 

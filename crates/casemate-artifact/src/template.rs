@@ -16,29 +16,38 @@ pub(crate) enum Token {
     Sign(char),
 }
 
-/// The tokens of all expressions and statements, in order; text and comments between them are left out.
-pub(crate) fn tokens(template: &str) -> Vec<Token> {
-    let mut out = Vec::new();
+/// The tokens of each expression and statement, in order; text and comments between them are left out.
+pub(crate) fn blocks(template: &str) -> impl Iterator<Item = Vec<Token>> {
     let mut rest = template;
-    while let Some(open) = rest.find('{') {
-        rest = rest.get(open + 1..).unwrap_or_default();
-        let Some(kind) = rest.chars().next().filter(|kind| matches!(kind, '{' | '%' | '#')) else { continue };
-        rest = rest.get(1..).unwrap_or_default();
-        rest = match kind {
-            '#' => rest.split_once("#}").map_or("", |(_, after)| after),
-            '{' => block(rest, "}}", false, &mut out),
-            _ => block(rest, "%}", true, &mut out),
-        };
-        // A block is a boundary: nothing is glued across it.
-        out.push(Token::Sign('\n'));
-    }
-    out
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.get(rest.find('{')? + 1..).unwrap_or_default();
+            let Some(kind) = rest.chars().next().filter(|kind| matches!(kind, '{' | '%' | '#')) else { continue };
+            rest = rest.get(1..).unwrap_or_default();
+            let mut tokens = Vec::new();
+            rest = match kind {
+                '#' => rest.split_once("#}").map_or("", |(_, after)| after),
+                '{' => block(rest, "}}", false, &mut tokens),
+                _ => block(rest, "%}", true, &mut tokens),
+            };
+            if !tokens.is_empty() {
+                return Some(tokens);
+            }
+        }
+    })
 }
+
+/// Most tokens kept of one block; a public chat template has some hundreds.
+pub(crate) const BLOCK_TOKENS_MAX: usize = 1 << 16;
 
 /// Reads one block up to `close` and returns what follows it. An unclosed block is a syntax error that nobody renders:
 /// it gives nothing.
 fn block<'a>(mut rest: &'a str, close: &str, is_statement: bool, out: &mut Vec<Token>) -> &'a str {
-    let before = out.len();
+    let push = |out: &mut Vec<Token>, token| {
+        if out.len() < BLOCK_TOKENS_MAX {
+            out.push(token);
+        }
+    };
     let mut expects_tag = is_statement;
     rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
     while let Some(c) = rest.chars().next() {
@@ -47,22 +56,22 @@ fn block<'a>(mut rest: &'a str, close: &str, is_statement: bool, out: &mut Vec<T
         }
         if c == '\'' || c == '"' {
             let (text, after) = literal(rest, c);
-            out.push(Token::Text(text));
+            push(out, Token::Text(text));
             rest = after;
         } else if c.is_alphanumeric() || c == '_' {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             let (word, after) = rest.split_at(end);
-            out.push(if expects_tag { Token::Tag(word.into()) } else { Token::Name(word.into()) });
+            push(out, if expects_tag { Token::Tag(word.into()) } else { Token::Name(word.into()) });
             expects_tag = false;
             rest = after;
         } else {
             if !c.is_whitespace() {
-                out.push(Token::Sign(c));
+                push(out, Token::Sign(c));
             }
             rest = rest.get(c.len_utf8()..).unwrap_or_default();
         }
     }
-    out.truncate(before);
+    out.clear();
     rest
 }
 
@@ -79,6 +88,17 @@ fn literal(source: &str, quote: char) -> (String, &str) {
             continue;
         }
         let Some((i, escape)) = chars.next() else { break };
+        if escape == '\n' {
+            continue;
+        }
+        // A character by its name: the one that matters is the underscore.
+        if let ('N', Some((name, _))) =
+            (escape, source.get(i + 1..).and_then(|rest| rest.strip_prefix('{')?.split_once('}')))
+        {
+            text.push(if name.eq_ignore_ascii_case("LOW LINE") { '_' } else { char::REPLACEMENT_CHARACTER });
+            chars.by_ref().take(name.chars().count() + 2).for_each(drop);
+            continue;
+        }
         let (digits, radix) = match escape {
             'x' => (2, 16),
             'u' => (4, 16),
@@ -112,19 +132,12 @@ mod tests {
 
     #[test]
     fn strings_hide_the_ends_of_blocks_and_escapes_decode() {
-        let found = tokens(r#"a {{ "x }} \x41\102\u0043" ~ y }} b {% set z = '\'' %}"#);
+        let found: Vec<_> = blocks(r#"a {{ "x }} \x41\102\u0043" ~ y }} b {% set z = '\'' %}"#).collect();
         assert_eq!(
             found,
             [
-                Token::Text("x }} ABC".into()),
-                Token::Sign('~'),
-                Token::Name("y".into()),
-                Token::Sign('\n'),
-                Token::Tag("set".into()),
-                Token::Name("z".into()),
-                Token::Sign('='),
-                Token::Text("'".into()),
-                Token::Sign('\n'),
+                vec![Token::Text("x }} ABC".into()), Token::Sign('~'), Token::Name("y".into())],
+                vec![Token::Tag("set".into()), Token::Name("z".into()), Token::Sign('='), Token::Text("'".into())],
             ]
         );
     }
@@ -132,7 +145,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_to_its_end(text in "[{}%#'\"\\\\a-z0-9_~+. é]{0,80}") {
-            prop_assert!(tokens(&text).len() <= text.chars().count() + 1);
+            prop_assert!(blocks(&text).flatten().count() <= text.chars().count() + 1);
         }
     }
 }

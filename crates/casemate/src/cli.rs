@@ -158,7 +158,9 @@ pub struct ScanArgs {
 
 /// Arguments of `assess`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  casemate assess\n  casemate assess --explain\n\nFormats: text json markdown html sarif csv badge")]
+#[command(
+    after_help = "Examples:\n  casemate assess\n  casemate assess --explain\n\nFormats: text json markdown html sarif csv badge"
+)]
 pub struct AssessArgs {
     /// Print every term of the score.
     #[arg(long)]
@@ -167,7 +169,9 @@ pub struct AssessArgs {
 
 /// Arguments of `report`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  casemate report -o report.html\n  casemate report --format markdown > report.md\n\nFormats: text json markdown html sarif csv badge")]
+#[command(
+    after_help = "Examples:\n  casemate report -o report.html\n  casemate report --format markdown > report.md\n\nFormats: text json markdown html sarif csv badge"
+)]
 pub struct ReportArgs {
     /// Gate to report on.
     #[arg(long, value_name = "STAGE", default_value = "merge")]
@@ -176,7 +180,9 @@ pub struct ReportArgs {
 
 /// Arguments of `gate`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  casemate gate --stage release\n\nExit codes: 0 open · 1 shut · 3 something required is unknown · 4 ledger or signatures do not verify")]
+#[command(
+    after_help = "Example:\n  casemate gate --stage release\n\nExit codes: 0 open · 1 shut · 3 something required is unknown · 4 ledger or signatures do not verify"
+)]
 pub struct GateArgs {
     /// merge, release, serve or retire.
     #[arg(long, value_name = "STAGE")]
@@ -187,7 +193,9 @@ pub struct GateArgs {
 #[derive(Subcommand, Debug)]
 pub enum ControlsCommand {
     /// List the controls of the catalogue
-    #[command(after_help = "Examples:\n  casemate controls list --severity critical\n  casemate controls list --stage release --format csv")]
+    #[command(
+        after_help = "Examples:\n  casemate controls list --severity critical\n  casemate controls list --stage release --format csv"
+    )]
     List {
         /// Only this life-cycle stage.
         #[arg(long)]
@@ -253,7 +261,9 @@ pub enum LedgerCommand {
         record: Option<String>,
     },
     /// Recompute everything and name whatever was edited, moved or removed
-    #[command(after_help = "Example:\n  casemate ledger verify --from last-week.checkpoint\n\nExit codes: 0 intact · 4 not")]
+    #[command(
+        after_help = "Example:\n  casemate ledger verify --from last-week.checkpoint\n\nExit codes: 0 intact · 4 not"
+    )]
     Verify {
         /// A checkpoint seen before; the ledger must continue it.
         #[arg(long, value_name = "CHECKPOINT")]
@@ -283,7 +293,9 @@ pub struct SchemaArgs {
 
 /// Arguments of `completions`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  casemate completions bash > /etc/bash_completion.d/casemate\n  casemate completions man > casemate.1")]
+#[command(
+    after_help = "Examples:\n  casemate completions bash > /etc/bash_completion.d/casemate\n  casemate completions man > casemate.1"
+)]
 pub struct CompletionsArgs {
     /// bash, elvish, fish, powershell, zsh, or man.
     #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh", "man"])]

@@ -74,13 +74,19 @@ impl Context {
         let default = root.join("casemate.toml");
         let path = self.globals.config.clone().unwrap_or(default);
         let config_text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map_err(|_| Failure::usage(format!("`{}` is not UTF-8 text; write it again as UTF-8", path.display())))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.globals.config.is_none() => String::new(),
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+                Failure::usage(format!("`{}` is not UTF-8 text; write it again as UTF-8", path.display()))
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.globals.config.is_none() => {
+                String::new()
+            }
             Err(error) => return Err(Failure::usage(format!("`{}`: {error}", path.display()))),
         };
         let config = Config::parse(&config_text).map_err(|error| {
-            Failure::usage(format!("`{}`, {error}. `casemate init` writes a configuration with every key explained", path.display()))
+            Failure::usage(format!(
+                "`{}`, {error}. `casemate init` writes a configuration with every key explained",
+                path.display()
+            ))
         })?;
         let name = config.project.name.clone().unwrap_or_else(|| directory_name(&root));
         let state = self.globals.state.clone().unwrap_or_else(|| root.join(".casemate"));
@@ -161,7 +167,8 @@ fn directory_name(path: &Path) -> String {
 /// # Errors
 /// When it cannot be written; a file that was there stays as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::not_evaluated(format!("`{}` could not be written: {error}", path.display()));
+    let fail =
+        |error: std::io::Error| Failure::not_evaluated(format!("`{}` could not be written: {error}", path.display()));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())))?;
     let temporary = directory.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use casemate_artifact::Verdict;
 use casemate_assess::Catalogue;
-use casemate_core::{Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Subject, SubjectKind, Timestamp};
+use casemate_core::{
+    Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Subject, SubjectKind, Timestamp,
+};
 use casemate_provenance::{VerifyReport, sha256};
 
 use crate::context::Project;
@@ -48,11 +50,21 @@ fn count(n: usize) -> Fact {
 }
 
 /// The record of a scan of a whole model.
-pub fn scan(model: &str, digest: Digest, scanned: &Scanned, self_test: (u64, u64), span: (Timestamp, Timestamp)) -> Evidence {
+pub fn scan(
+    model: &str,
+    digest: Digest,
+    scanned: &Scanned,
+    self_test: (u64, u64),
+    span: (Timestamp, Timestamp),
+) -> Evidence {
     let subject = Subject { kind: SubjectKind::Model, name: model.into(), digest };
     let mut evidence = record("artifact.scan", "artifact-scan", subject, span);
-    let files = |wanted: &dyn Fn(&crate::scanning::ScannedFile) -> bool| scanned.files.iter().filter(|file| wanted(file)).count();
-    let unknown = |file: &crate::scanning::ScannedFile| file.report.findings.iter().any(|finding| finding.rule == "unknown-format");
+    let files = |wanted: &dyn Fn(&crate::scanning::ScannedFile) -> bool| {
+        scanned.files.iter().filter(|file| wanted(file)).count()
+    };
+    let unknown = |file: &crate::scanning::ScannedFile| {
+        file.report.findings.iter().any(|finding| finding.rule == "unknown-format")
+    };
     let unseen = scanned.skipped.iter().filter(|skipped| skipped.matters).count();
     let verdict = scanned.verdict();
     let facts = [
@@ -71,7 +83,9 @@ pub fn scan(model: &str, digest: Digest, scanned: &Scanned, self_test: (u64, u64
     evidence.findings = scanned.findings();
     evidence.findings.truncate(FINDINGS_MAX);
     (evidence.outcome, evidence.reason) = match verdict {
-        _ if self_test.0 != self_test.1 => (Outcome::Unknown, Some("a detector missed the defect planted for it".into())),
+        _ if self_test.0 != self_test.1 => {
+            (Outcome::Unknown, Some("a detector missed the defect planted for it".into()))
+        }
         _ if scanned.incomplete => (Outcome::Unknown, Some("the scan was interrupted".into())),
         Verdict::Clean => (Outcome::Pass, None),
         Verdict::Unscannable => (Outcome::Unknown, Some("not everything could be judged".into())),
@@ -95,7 +109,8 @@ pub fn found_facts(project: &Project, found: &BTreeMap<&'static str, bool>, span
 
 /// The owner's declaration in `[system]`, as a signed record.
 pub fn declaration(project: &Project, span: (Timestamp, Timestamp)) -> Evidence {
-    let mut evidence = record(casemate_assess::facts::KIND_DECLARED, "system-declaration", project_subject(project), span);
+    let mut evidence =
+        record(casemate_assess::facts::KIND_DECLARED, "system-declaration", project_subject(project), span);
     evidence.facts = project.config.system.iter().map(|(name, value)| (name.clone(), Fact::Bool(*value))).collect();
     evidence.method = Method::P;
     evidence.outcome = Outcome::Pass;
@@ -126,22 +141,30 @@ pub fn mapping(catalogue: &Catalogue, digest: Digest, span: (Timestamp, Timestam
     let mut evidence = record("catalogue.mapping", "catalogue-mapping", subject, span);
     let exists = |map: &casemate_assess::control::MapId| {
         catalogue.frameworks().any(|framework| {
-            framework.framework == map.framework && framework.edition == map.edition && framework.ids.contains_key(&map.id)
+            framework.framework == map.framework
+                && framework.edition == map.edition
+                && framework.ids.contains_key(&map.id)
         })
     };
     let maps: Vec<_> = catalogue.controls().flat_map(|control| &control.maps).collect();
     let unknown = maps.iter().filter(|map| !exists(map)).count();
     let frameworks: std::collections::BTreeSet<_> = maps.iter().map(|map| (&map.framework, &map.edition)).collect();
-    evidence.facts = [("ids", count(maps.len())), ("ids_unknown", count(unknown)), ("frameworks", count(frameworks.len()))]
-        .map(|(name, fact)| (name.to_owned(), fact))
-        .into();
+    evidence.facts =
+        [("ids", count(maps.len())), ("ids_unknown", count(unknown)), ("frameworks", count(frameworks.len()))]
+            .map(|(name, fact)| (name.to_owned(), fact))
+            .into();
     evidence.inputs = vec![Input { name: "catalogue".into(), digest }];
     evidence.outcome = if unknown == 0 { Outcome::Pass } else { Outcome::Fail };
     evidence
 }
 
 /// The record of how much of the posture rests on fresh evidence, GOV-13 itself apart.
-pub fn freshness(project: &Project, catalogue: Digest, states: &[casemate_assess::ControlState], span: (Timestamp, Timestamp)) -> Evidence {
+pub fn freshness(
+    project: &Project,
+    catalogue: Digest,
+    states: &[casemate_assess::ControlState],
+    span: (Timestamp, Timestamp),
+) -> Evidence {
     let mut evidence = record("assess.freshness", "assess-freshness", project_subject(project), span);
     let applicable = states.iter().filter(|state| state.is_applicable() && state.id != "GOV-13");
     let (mut fresh, mut all) = (0, 0);
@@ -150,9 +173,9 @@ pub fn freshness(project: &Project, catalogue: Digest, states: &[casemate_assess
         all += weight;
         fresh += if state.fresh { weight } else { 0 };
     }
-    // Weights are small whole numbers; their quotient is exact enough for a share.
+    // Cut, not rounded: a share just below a bound must not reach it.
     #[expect(clippy::cast_precision_loss, reason = "sums of 140 weights of at most 10")]
-    let share = if all == 0 { 0.0 } else { fresh as f64 / all as f64 };
+    let share = if all == 0 { 0.0 } else { (fresh as f64 / all as f64 * 1e4).floor() / 1e4 };
     evidence.measurements = vec![Measurement::exact("fresh_weight_share", share, "fraction")];
     evidence.inputs = vec![Input { name: "catalogue".into(), digest: catalogue }];
     evidence.outcome = Outcome::Pass;

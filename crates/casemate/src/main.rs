@@ -42,7 +42,10 @@ fn main() -> ExitCode {
             failure.exit
         }
         Err(_) => {
-            let _ = writeln!(std::io::stderr().lock(), "casemate: internal fault; nothing was concluded. Please report what you ran");
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "casemate: internal fault; nothing was concluded. Please report what you ran"
+            );
             Exit::NotEvaluated
         }
     };

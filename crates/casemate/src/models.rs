@@ -23,12 +23,11 @@ pub struct FoundModel {
     pub path: PathBuf,
     /// Declared stage.
     pub stage: Option<ModelStage>,
-    /// Whether the configuration names it.
-    pub declared: bool,
 }
 
 /// Extensions under which weights of formats without a magic number travel.
-const WEAK_EXTENSIONS: &[&str] = &["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "onnx", "h5", "keras", "pb", "tflite"];
+const WEAK_EXTENSIONS: &[&str] =
+    &["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "onnx", "h5", "keras", "pb", "tflite"];
 
 /// Directories of installed software: their models are their packages' affair, not the project's.
 const ENVIRONMENTS: &[&str] = &["node_modules", "site-packages", ".venv", "venv", "target", "__pycache__"];
@@ -42,7 +41,11 @@ pub fn models(project: &Project) -> Result<(Vec<FoundModel>, Vec<Skipped>), Fail
     for declared in &project.config.models {
         let path = project.root.join(&declared.path);
         if !path.exists() {
-            let message = format!("model `{}`: `{}` does not exist; correct its path in casemate.toml", declared.name, path.display());
+            let message = format!(
+                "model `{}`: `{}` does not exist; correct its path in casemate.toml",
+                declared.name,
+                path.display()
+            );
             return Err(Failure::usage(message));
         }
         models.push(FoundModel {
@@ -50,18 +53,11 @@ pub fn models(project: &Project) -> Result<(Vec<FoundModel>, Vec<Skipped>), Fail
             shown: declared.path.trim_end_matches('/').into(),
             path,
             stage: declared.stage,
-            declared: true,
         });
     }
     let walked = walk(".", &project.root);
-    let covered: Vec<&str> = project
-        .config
-        .models
-        .iter()
-        .map(|model| model.path.as_str())
-        .chain(project.config.datasets.iter().map(|dataset| dataset.path.as_str()))
-        .map(|path| path.trim_end_matches('/'))
-        .collect();
+    // Datasets are no excuse: a model among the data is a model.
+    let covered: Vec<&str> = project.config.models.iter().map(|model| model.path.trim_end_matches('/')).collect();
     let mut places: Vec<String> = Vec::new();
     for (shown, path) in &walked.files {
         let is_covered = covered.iter().any(|cover| *cover == "." || is_under(shown, cover));
@@ -73,13 +69,13 @@ pub fn models(project: &Project) -> Result<(Vec<FoundModel>, Vec<Skipped>), Fail
     }
     places.sort();
     places.dedup();
-    let tops: Vec<&String> = places.iter().filter(|place| !places.iter().any(|other| other != *place && is_under(place, other))).collect();
+    let tops: Vec<&String> =
+        places.iter().filter(|place| !places.iter().any(|other| other != *place && is_under(place, other))).collect();
     models.extend(tops.into_iter().map(|place| FoundModel {
         name: place.clone(),
         shown: place.clone(),
         path: project.root.join(place),
         stage: None,
-        declared: false,
     }));
     Ok((models, walked.skipped))
 }

@@ -32,11 +32,16 @@ impl ScanPolicy {
             "standard" => return Ok(Self::default()),
             "strict" => {
                 let rules = ["unsafe-format", "extension-mismatch", "template-injection"];
-                return Ok(Self { severity: rules.map(|rule| (rule.to_owned(), Severity::High)).into(), only_raises: true });
+                return Ok(Self {
+                    severity: rules.map(|rule| (rule.to_owned(), Severity::High)).into(),
+                    only_raises: true,
+                });
             }
             _ => {}
         }
-        let at = |what: &dyn std::fmt::Display| Failure::usage(format!("policy `{name}`: {what}; use standard, strict or a TOML file"));
+        let at = |what: &dyn std::fmt::Display| {
+            Failure::usage(format!("policy `{name}`: {what}; use standard, strict or a TOML file"))
+        };
         let text = std::fs::read_to_string(Path::new(name)).map_err(|error| at(&error))?;
         let policy: Self = toml::from_str(&text).map_err(|error| at(&crate::config::at_line(&text, &error)))?;
         let known = |rule: &str| DETECTORS.iter().any(|detector| detector.meta().id == rule);
@@ -59,7 +64,8 @@ impl ScanPolicy {
                 }
             }
             let worst = file.report.findings.iter().map(Verdict::of).max().unwrap_or(Verdict::Clean);
-            file.report.verdict = worst.max(if file.report.findings_left_out > 0 { file.report.verdict } else { Verdict::Clean });
+            file.report.verdict =
+                worst.max(if file.report.findings_left_out > 0 { file.report.verdict } else { Verdict::Clean });
         }
     }
 }

@@ -37,7 +37,8 @@ impl Rules {
     /// # Errors
     /// Every mistake in the project's files, exit 2.
     pub fn load(project: &Project, now: Timestamp) -> Result<Self, Failure> {
-        let mut catalogue = crate::catalogue::built_in().map_err(|errors| mistakes("the built-in catalogue", &errors))?;
+        let mut catalogue =
+            crate::catalogue::built_in().map_err(|errors| mistakes("the built-in catalogue", &errors))?;
         if let Some(overlay) = &project.config.policy.overlay {
             let files = toml_files(&project.root.join(overlay))?;
             catalogue = catalogue.with_overlay(&files).map_err(|errors| mistakes("the overlay", &errors))?;
@@ -45,7 +46,8 @@ impl Rules {
         let mut gates = catalogue.gates().clone();
         if let Some(path) = &project.config.policy.gates {
             let full = project.root.join(path);
-            let text = fs::read_to_string(&full).map_err(|error| Failure::usage(format!("`{}`: {error}", full.display())))?;
+            let text =
+                fs::read_to_string(&full).map_err(|error| Failure::usage(format!("`{}`: {error}", full.display())))?;
             gates = gates.with_policy(path, &text, &catalogue).map_err(|errors| mistakes("the gates", &errors))?;
         }
         let directory = project.root.join(project.config.policy.waivers.as_deref().unwrap_or("waivers"));
@@ -64,7 +66,12 @@ impl Rules {
     }
 
     /// The situation of `project` at `now`.
-    pub fn situation(&self, now: Timestamp, models: &[(FoundModel, Digest)], datasets: &BTreeMap<String, Manifest>) -> Situation {
+    pub fn situation(
+        &self,
+        now: Timestamp,
+        models: &[(FoundModel, Digest)],
+        datasets: &BTreeMap<String, Manifest>,
+    ) -> Situation {
         let mut situation = Situation::at(now);
         situation.models = models
             .iter()

@@ -12,7 +12,9 @@ pub fn bar(context: &Context, what: &str, bytes: u64) -> ProgressBar {
     let shown = std::io::stderr().is_terminal() && !context.globals.quiet && bytes > SHOWN_FROM_BYTES;
     let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(bytes), target);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}")
+    {
         bar.set_style(style);
     }
     bar.set_prefix(what.to_owned());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use casemate_assess::assessment::{Action, CapabilityGap, FrameworkCoverage, ModelAssessment};
 use casemate_assess::gate::GateVerdict;
 use casemate_assess::{Assessment, ControlState, State};
-use casemate_core::{Digest, Finding, Measurement, Outcome, Severity, Timestamp};
+use casemate_core::{Digest, Finding, Measurement, Outcome, Timestamp};
 use serde::Serialize;
 
 /// Schema id of [`Report`].
@@ -160,11 +160,6 @@ impl Report {
             summary: BTreeMap::new(),
             posture: None,
         }
-    }
-
-    /// Number of findings of `severity`.
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Scanning files: from paths to artifacts, in parallel, each file read once for its digest and by ranges for its content.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
-use casemate_provenance::{HashChoice, hash, sha256};
+use casemate_provenance::{HashChoice, Manifest, hash, sha256};
 use rayon::prelude::*;
 
 use crate::context::Context;
@@ -38,10 +39,17 @@ pub struct ScannedFile {
     pub bytes_unclaimed: u64,
     /// Whether it, or anything in it, is of a format that can run code by design.
     pub runs_code_by_design: bool,
-    /// Whether it holds a model.
-    pub is_model: bool,
     /// Whether it carries a chat template.
     pub has_template: bool,
+    /// Where it is, and its length and time of change before it was read.
+    pub seen: Option<(PathBuf, Stamp)>,
+}
+
+/// Length and time of change of a file: what a writer cannot leave alone by accident.
+pub type Stamp = (u64, Option<std::time::SystemTime>);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.len(), metadata.modified().ok()))
 }
 
 /// How to scan.
@@ -100,7 +108,8 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
         Some(file)
     };
     // One file needs no second thread, and starting threads costs more than scanning it.
-    let results: Vec<_> = if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
+    let results: Vec<_> =
+        if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
     scanned.incomplete = results.iter().any(Option::is_none);
     scanned.files = results.into_iter().flatten().collect();
@@ -108,10 +117,12 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
 }
 
 fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings<'_>) -> ScannedFile {
-    match FileSource::open(path) {
+    let seen = stamp(path).map(|stamp| (path.to_owned(), stamp));
+    let file = match FileSource::open(path) {
         Ok(source) => scan_source(scanner, shown, Arc::new(source), settings),
         Err(error) => not_judged(shown, 0, format!("cannot be read: {error}")),
-    }
+    };
+    ScannedFile { seen, ..file }
 }
 
 /// Scans one source, called `shown`.
@@ -136,8 +147,8 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
     ScannedFile {
         bytes_unclaimed: scan.bytes_unclaimed,
         runs_code_by_design: scan.runs_code_by_design,
-        is_model: scan.is_model,
         has_template: scan.has_template,
+        seen: None,
         report: ArtifactReport {
             path: scan.path,
             size: scan.size_bytes,
@@ -167,8 +178,8 @@ fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
     ScannedFile {
         bytes_unclaimed: 0,
         runs_code_by_design: false,
-        is_model: false,
         has_template: false,
+        seen: None,
         report: ArtifactReport {
             path: shown.into(),
             size,
@@ -192,6 +203,35 @@ impl Scanned {
         self.files.iter().map(|file| file.report.verdict).fold(floor, Verdict::max)
     }
 
+    /// Takes the digests of `manifest`, whose root was scanned as `root`: each file is hashed once.
+    ///
+    /// # Errors
+    /// When a file changed since it was scanned, so that digest and verdict would be about different bytes.
+    pub fn take_digests(&mut self, root: &str, manifest: &Manifest) -> Result<(), Failure> {
+        let root = root.trim_end_matches('/');
+        let digests: HashMap<String, Digest> = manifest
+            .entries
+            .iter()
+            .map(|entry| match (entry.path.as_str(), root) {
+                (".", _) => (root.to_owned(), entry.sha256),
+                (path, ".") => (path.to_owned(), entry.sha256),
+                (path, root) => (format!("{root}/{path}"), entry.sha256),
+            })
+            .collect();
+        for file in &mut self.files {
+            let changed = file.seen.as_ref().is_some_and(|(path, seen)| stamp(path) != Some(*seen));
+            if changed {
+                let message = format!(
+                    "`{}` changed while it was looked at; run again when nothing writes to it",
+                    file.report.path
+                );
+                return Err(Failure::not_evaluated(message));
+            }
+            file.report.digest = digests.get(&file.report.path).map(|sha256| DigestSet { sha256: *sha256 });
+        }
+        Ok(())
+    }
+
     /// Number of files with `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.files.iter().filter(|file| file.report.verdict == verdict).count()
@@ -200,7 +240,9 @@ impl Scanned {
     /// All findings, the worst first, then by place.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<_> = self.files.iter().flat_map(|file| file.report.findings.iter().cloned()).collect();
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule)));
+        findings.sort_by(|a, b| {
+            b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule))
+        });
         findings
     }
 }

@@ -49,7 +49,8 @@ impl State {
         match Self::exists(project) {
             true => Self::open(&project.state, false),
             false => {
-                let message = format!("there is no ledger in `{}`; run `casemate check` first", project.state.display());
+                let message =
+                    format!("there is no ledger in `{}`; run `casemate check` first", project.state.display());
                 Err(Failure::not_evaluated(message))
             }
         }
@@ -172,7 +173,9 @@ fn key_path(directory: &Path, role: &str) -> PathBuf {
 
 fn failure(error: ledger::Error) -> Failure {
     match error {
-        ledger::Error::Storage(_) | ledger::Error::Exists { .. } | ledger::Error::NotALedger { .. } => Failure::not_evaluated(error),
+        ledger::Error::Storage(_) | ledger::Error::Exists { .. } | ledger::Error::NotALedger { .. } => {
+            Failure::not_evaluated(error)
+        }
         ledger::Error::UnknownRecord { .. } => Failure::usage(error),
         error => Failure::integrity(error),
     }

@@ -1,8 +1,8 @@
 //! Bytes no parser accounts for: one rule for appended programs, prefix pickles, second archives and holes.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 
 /// See the module.
 pub struct BytesUnclaimed;
@@ -28,8 +28,8 @@ impl Detector for BytesUnclaimed {
         ("x.pkl", b"\x80\x02N.\xff\xfe".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let Some(first) = inspection.unclaimed.first() else { return Vec::new() };
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        let Some(first) = inspection.unclaimed.first() else { return };
         let bytes: u64 = inspection.unclaimed.iter().map(|gap| gap.end - gap.start).sum();
         let message = match inspection.unclaimed.len() {
             1 => {
@@ -40,6 +40,6 @@ impl Detector for BytesUnclaimed {
                 first.start, inspection.format
             ),
         };
-        vec![META.finding(message, inspection.at(first.start))]
+        found.add(META.finding(message, inspection.at(first.start)));
     }
 }

@@ -1,8 +1,8 @@
 //! Encrypted members: not judged, so never clean.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Trouble;
 
 /// See the module.
@@ -28,7 +28,7 @@ impl Detector for ContentEncrypted {
         ("x.zip", b"PK\x03\x04\x14\x00\x01\x00\x00\x00\x00\x00!\x00\xa58\x9ev\x14\x00\x00\x00\x14\x00\x00\x00\x01\x00\x00\x00a\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91PK\x01\x02\x14\x03\x14\x00\x01\x00\x00\x00\x00\x00!\x00\xa58\x9ev\x14\x00\x00\x00\x14\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00aPK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x00/\x00\x00\x003\x00\x00\x00\x00\x00".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        inspection.troubles(&META, &[Trouble::Encrypted])
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        inspection.troubles(found, &META, &[Trouble::Encrypted])
     }
 }

@@ -1,8 +1,8 @@
 //! Bytes that could not be read or decoded: not judged, so never clean.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Trouble;
 
 /// See the module.
@@ -28,7 +28,7 @@ impl Detector for ContentUndecodable {
         ("x.pkl", b"\x80\x04\x95\x10".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        inspection.troubles(&META, &[Trouble::Undecodable, Trouble::Unreadable])
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        inspection.troubles(found, &META, &[Trouble::Undecodable, Trouble::Unreadable])
     }
 }

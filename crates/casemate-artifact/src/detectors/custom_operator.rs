@@ -1,8 +1,8 @@
 //! Operators outside the standard: they need a library that comes with the model, or run Python.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Findings, Inspection, quote};
 
 /// See the module.
 pub struct CustomOperator;
@@ -49,18 +49,16 @@ impl Detector for CustomOperator {
         )
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for operator in &inspection.parsed.operators {
             let name = quote(&operator.name);
             if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");
-                findings.push(META.finding_at(Severity::Critical, message, inspection.at(None)));
+                found.add(META.finding_at(Severity::Critical, message, inspection.at(None)));
             } else if !STANDARD.contains(&operator.domain.as_str()) {
                 let message = format!("operator {name} of the custom domain {}", quote(&operator.domain));
-                findings.push(META.finding(message, inspection.at(None)));
+                found.add(META.finding(message, inspection.at(None)));
             }
         }
-        findings
     }
 }

@@ -1,8 +1,8 @@
 //! Programs where weights belong: ELF, PE, Mach-O, scripts, as files or inside other objects.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Role;
 
 /// See the module.
@@ -29,9 +29,9 @@ impl Detector for EmbeddedExecutable {
         ("run", b"#!/bin/sh\necho casemate\n".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         if inspection.format != "executable" {
-            return Vec::new();
+            return;
         }
         let (severity, what) = match inspection.role {
             Role::Any | Role::Inert => (Severity::High, "is a program"),
@@ -39,6 +39,6 @@ impl Detector for EmbeddedExecutable {
             Role::TorchPickle => (Severity::Critical, "is a program where a pickle belongs"),
             Role::Unclaimed => (Severity::Critical, "is a program hidden in bytes no format accounts for"),
         };
-        vec![META.finding_at(severity, what.into(), inspection.at(0))]
+        found.add(META.finding_at(severity, what.into(), inspection.at(0)));
     }
 }

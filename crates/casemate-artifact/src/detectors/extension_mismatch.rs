@@ -2,9 +2,9 @@
 //!
 //! Loaders and reviewers choose by name, scanners skipped by name (CVE-2025-1889, CVE-2025-10155).
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::formats::FORMATS;
 
 /// See the module.
@@ -31,18 +31,18 @@ impl Detector for ExtensionMismatch {
         ("x.safetensors", b"\x80\x02N.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         let name = inspection.name().to_lowercase();
-        let Some((_, extension)) = name.rsplit_once('.') else { return Vec::new() };
+        let Some((_, extension)) = name.rsplit_once('.') else { return };
         let promised = FORMATS.iter().map(|format| format.meta()).find(|meta| meta.extensions.contains(&extension));
-        let (Some(promised), Some(found)) = (promised, inspection.family) else { return Vec::new() };
-        if promised.id == found.id || found.extensions.contains(&extension) {
-            return Vec::new();
+        let (Some(promised), Some(actual)) = (promised, inspection.family) else { return };
+        if promised.id == actual.id || actual.extensions.contains(&extension) {
+            return;
         }
         // Code under the name of data is an attack; the reverse is a slip.
-        let may_hide_code = found.runs_code || found.id == "zip";
+        let may_hide_code = actual.runs_code || actual.id == "zip";
         let severity = if may_hide_code && !promised.runs_code { Severity::High } else { Severity::Medium };
-        let message = format!("named like {} but is {}", promised.title, found.title);
-        vec![META.finding_at(severity, message, inspection.at(0))]
+        let message = format!("named like {} but is {}", promised.title, actual.title);
+        found.add(META.finding_at(severity, message, inspection.at(0)));
     }
 }

@@ -1,8 +1,8 @@
 //! Inputs that cost more than a limit allows: bombs, and the rest of what was not read.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Trouble;
 
 /// See the module.
@@ -28,7 +28,7 @@ impl Detector for LimitReached {
         ("x.pkl", b"\x80\x02N.".repeat(100))
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        inspection.troubles(&META, &[Trouble::Limit])
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        inspection.troubles(found, &META, &[Trouble::Limit])
     }
 }

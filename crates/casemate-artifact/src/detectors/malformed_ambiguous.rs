@@ -1,8 +1,8 @@
 //! Structures that two readers understand differently: the opening for exception-oriented and parser-differential attacks.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Trouble;
 
 /// See the module.
@@ -28,7 +28,7 @@ impl Detector for MalformedAmbiguous {
         ("x.pkl", b"\x80\x09N.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        inspection.troubles(&META, &[Trouble::Ambiguous])
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        inspection.troubles(found, &META, &[Trouble::Ambiguous])
     }
 }

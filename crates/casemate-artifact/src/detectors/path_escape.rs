@@ -2,9 +2,9 @@
 //!
 //! External tensor data (CVE-2022-25882, CVE-2024-27318, CVE-2024-5187, CVE-2025-51480), archive members and links.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::ReferenceKind;
 
 /// See the module.
@@ -35,8 +35,7 @@ impl Detector for PathEscape {
         )
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for reference in &inspection.parsed.references {
             let Some(how) = escape(&reference.target) else { continue };
             let target = quote(&reference.target);
@@ -47,9 +46,8 @@ impl Detector for PathEscape {
                 ReferenceKind::MemberName => format!("member {target} {how}"),
                 ReferenceKind::LinkTarget => format!("link {} points to {target}, which {how}", quote(&reference.from)),
             };
-            findings.push(META.finding(message, inspection.at(reference.offset)));
+            found.add(META.finding(message, inspection.at(reference.offset)));
         }
-        findings
     }
 }
 

@@ -1,8 +1,8 @@
 //! Imports whose name only shows while loading: built by calls, fetched from persistent objects.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::pickle::Action;
 
 /// See the module.
@@ -29,11 +29,11 @@ impl Detector for PickleComputedName {
         ("x.pkl", b"\x80\x04\x8c\x02osN\x93.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let computed = |action: &Action| matches!(action, Action::Import(global) if !global.known);
-        let events = inspection.parsed.events.iter().filter(|event| computed(&event.action));
-        events
-            .map(|event| META.finding("imports a name computed while loading".into(), inspection.at(event.offset)))
-            .collect()
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        for event in &inspection.parsed.events {
+            if matches!(&event.action, Action::Import(global) if !global.known) {
+                found.add(META.finding("imports a name computed while loading".into(), inspection.at(event.offset)));
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Objects taken by number from the `copyreg` extension registry: the name is outside the file.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded};
+use super::{Detector, Findings, Inspection};
 use crate::pickle::Action;
 
 /// See the module.
@@ -29,14 +29,12 @@ impl Detector for PickleExtensionCode {
         ("x.pkl", b"\x80\x02\x82\x01.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for event in &inspection.parsed.events {
             if let Action::Extension(code) = event.action {
                 let message = format!("takes object {code} of the copyreg extension registry");
-                push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+                found.add(META.finding(message, inspection.at(event.offset)));
             }
         }
-        findings
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Source: the family of CVE-2026-24747; Python `pickle.py`, load_build and load_setitem.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::pickle::{Action, Operand};
 
 /// See the module.
@@ -31,8 +31,7 @@ impl Detector for PickleImportWrite {
         ("x.pkl", b"\x80\x02csys\nmodules\nX\x01\x00\x00\x00aNs.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for event in &inspection.parsed.events {
             let (Action::Build { target: Operand::Global(global) }
             | Action::SetItem { target: Operand::Global(global) }) = &event.action
@@ -40,8 +39,7 @@ impl Detector for PickleImportWrite {
                 continue;
             };
             let message = format!("writes into {}, which it imported", quote(&global.to_string()));
-            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+            found.add(META.finding(message, inspection.at(event.offset)));
         }
-        findings
     }
 }

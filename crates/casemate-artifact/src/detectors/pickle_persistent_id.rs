@@ -1,8 +1,8 @@
 //! Persistent ids outside the one place and form that are ordinary: torch storages in a torch file.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::Role;
 use crate::pickle::Action;
 
@@ -30,9 +30,8 @@ impl Detector for PicklePersistentId {
         ("x.pkl", b"Psomething\n.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         let in_torch = inspection.role == Role::TorchPickle || inspection.format == "torch-legacy";
-        let mut findings = Vec::new();
         for event in &inspection.parsed.events {
             let Action::PersistentId { storage, text } = &event.action else { continue };
             let message = match (storage, in_torch) {
@@ -43,8 +42,7 @@ impl Detector for PicklePersistentId {
                     None => "asks its loader for an outside object".to_owned(),
                 },
             };
-            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+            found.add(META.finding(message, inspection.at(event.offset)));
         }
-        findings
     }
 }

@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::pickle::{Action, Operand};
 
 /// See the module.
@@ -34,7 +34,7 @@ impl Detector for PickleUnsafeGlobal {
         ("x.pkl", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         let events = &inspection.parsed.events;
         let called: HashSet<_> = events
             .iter()
@@ -43,7 +43,6 @@ impl Detector for PickleUnsafeGlobal {
                 _ => None,
             })
             .collect();
-        let mut findings = Vec::new();
         for event in events {
             let Action::Import(global) = &event.action else { continue };
             let Some(why) = inspection.imports.danger(global) else { continue };
@@ -52,8 +51,7 @@ impl Detector for PickleUnsafeGlobal {
                 true => format!("imports and calls {name}, which {why}"),
                 false => format!("imports {name}, which {why}"),
             };
-            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+            found.add(META.finding(message, inspection.at(event.offset)));
         }
-        findings
     }
 }

@@ -3,9 +3,9 @@
 //! A longer list of bad names is no answer, since the standard library alone offers hundreds of gadgets; what is called
 //! and not exactly allow-listed, with the arguments the entry asks for, is a finding. Source: arXiv 2508.19774, 2508.15987.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::Use;
 use crate::pickle::{Action, Global, How, Operand};
 
@@ -33,14 +33,12 @@ impl Detector for PickleUnvettedCall {
         ("x.pkl", b"\x80\x02cevil_package\nboot\n)R.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for event in &inspection.parsed.events {
             if let Some(message) = objection(&event.action, inspection) {
-                push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+                found.add(META.finding(message, inspection.at(event.offset)));
             }
         }
-        findings
     }
 }
 
@@ -65,7 +63,9 @@ fn objection(action: &Action, inspection: &Inspection<'_>) -> Option<String> {
         }
         Action::Rewrite { target: Operand::ResultOf(global) } => {
             let name = quote(&global.to_string());
-            Some(format!("writes into what {name} returned after its state was set, which may call what the state holds"))
+            Some(format!(
+                "writes into what {name} returned after its state was set, which may call what the state holds"
+            ))
         }
         Action::Build { target: Operand::ResultOf(global) } => {
             let settable = imports.allows(global, Use::Build) || !imports.allows_import(global);

@@ -1,8 +1,8 @@
 //! Imports that no profile allows, even if nothing calls them: importing a module runs it.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, push_bounded, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::pickle::{Action, Global};
 
 /// See the module.
@@ -29,11 +29,10 @@ impl Detector for PickleUnvettedImport {
         ("x.pkl", b"\x80\x02cevil_package\nThing\n.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         let imports = inspection.imports;
         let unvetted =
             |global: &Global| global.known && !imports.allows_import(global) && imports.danger(global).is_none();
-        let mut findings = Vec::new();
         for event in &inspection.parsed.events {
             let Action::Import(global) = &event.action else { continue };
             if !unvetted(global) {
@@ -46,8 +45,7 @@ impl Detector for PickleUnvettedImport {
                     (_, true) => format!("imports {name}, whose module name holds white space"),
                     _ => format!("imports {name}, which no profile allows"),
                 };
-            push_bounded(&mut findings, || META.finding(message, inspection.at(event.offset)));
+            found.add(META.finding(message, inspection.at(event.offset)));
         }
-        findings
     }
 }

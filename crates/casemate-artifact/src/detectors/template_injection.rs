@@ -4,11 +4,12 @@
 //! machine that loads the model (CVE-2024-34359). We read tokens, not trees: the lexer is bounded whatever the nesting,
 //! and tags unknown to Jinja do not stop it.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection, quote};
+use super::{Detector, Findings, Inspection, quote};
 use crate::TextKind;
-use crate::template::{Token, tokens};
+use crate::formats::TEMPLATE_BYTES_MAX;
+use crate::template::{BLOCK_TOKENS_MAX, Token, blocks};
 
 /// See the module.
 pub struct TemplateInjection;
@@ -34,19 +35,28 @@ impl Detector for TemplateInjection {
         ("tokenizer_config.json", br#"{"chat_template": "{{ ''.__class__ }}"}"#.to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        let unread = inspection.format == "text"
+            && inspection.parsed.texts.is_empty()
+            && inspection.parsed.claims.ranges().last().is_some_and(|range| range.end > TEMPLATE_BYTES_MAX);
+        if unread && is_template_name(inspection.name()) {
+            let message = format!("template is longer than {TEMPLATE_BYTES_MAX} bytes and was not judged");
+            found.add(META.finding_at(Severity::High, message, inspection.at(0)));
+        }
         for text in inspection.parsed.texts.iter().filter(|text| text.kind == TextKind::Template) {
             let Some((severity, what)) = judge(&text.text) else { continue };
             // A page that talks about templates is not one; what is named like a template is.
-            let prose =
-                inspection.format == "text" && !TEMPLATE_EXTENSIONS.iter().any(|end| inspection.name().ends_with(end));
+            let prose = inspection.format == "text" && !is_template_name(inspection.name());
             let (severity, subject) = if prose { (Severity::Low, "text") } else { (severity, "template") };
             let message = format!("{subject} {} {what}", quote(&text.key));
-            findings.push(META.finding_at(severity, message, inspection.at(text.offset)));
+            found.add(META.finding_at(severity, message, inspection.at(text.offset)));
         }
-        findings
     }
+}
+
+fn is_template_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    TEMPLATE_EXTENSIONS.iter().any(|end| name.ends_with(end))
 }
 
 /// Extensions of text files that are templates.
@@ -72,15 +82,21 @@ const RUNS: &[&str] =
 
 /// The worst thing a template does, and in which words.
 fn judge(template: &str) -> Option<(Severity, String)> {
-    let tokens = tokens(template);
+    blocks(template).filter_map(|tokens| judge_block(&tokens)).max_by_key(|(severity, _)| *severity)
+}
+
+/// The worst thing one expression or statement does.
+fn judge_block(tokens: &[Token]) -> Option<(Severity, String)> {
     let objections = tokens.iter().enumerate().filter_map(|(i, token)| {
         let before = i.checked_sub(1).and_then(|i| tokens.get(i));
         let after = tokens.get(i + 1);
         objection(token, before, after)
     });
-    let built =
-        built_name(&tokens).map(|name| (Severity::Critical, format!("puts together the name {}", quote(&name))));
-    objections.chain(built).max_by_key(|(severity, _)| *severity)
+    let built = built_name(tokens).map(|name| (Severity::Critical, format!("puts together the name {}", quote(&name))));
+    let long = (tokens.len() >= BLOCK_TOKENS_MAX).then(|| {
+        (Severity::High, format!("has an expression of more than {BLOCK_TOKENS_MAX} words, not read to its end"))
+    });
+    objections.chain(built).chain(long).max_by_key(|(severity, _)| *severity)
 }
 
 fn objection(token: &Token, before: Option<&Token>, after: Option<&Token>) -> Option<(Severity, String)> {
@@ -152,6 +168,8 @@ mod tests {
             "{{ x['__class__'] }}",
             r"{{ x['\x5f\x5fclass\x5f\x5f'] }}",
             "{{ x|attr('__cl' ~ 'ass__') }}",
+            r"{{ x['\N{LOW LINE}_class_\N{low line}'] }}",
+            "{{ x['_\\\n_class__'] }}",
             "{{ x['__cl' + 'ass__'] }}",
             "{{ ['__','class','__']|join }}",
             "{{ x|attr(name) }}",

@@ -1,8 +1,8 @@
 //! Objects in no format we can read: not judged, so never clean.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Role;
 
 /// See the module.
@@ -28,16 +28,11 @@ impl Detector for UnknownFormat {
         ("x.bin", vec![0xfe, 0x00, 0x01, 0xff, 0x03, 0xfd, 0x00, 0x99])
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         // Values nothing loads, and bytes already reported as unclaimed, need no format.
-        match inspection.format {
-            "unknown"
-                if inspection.parsed.malformed.is_empty()
-                    && matches!(inspection.role, Role::Any | Role::TorchPickle) =>
-            {
-                vec![META.finding("is in no format that can be judged".into(), inspection.at(0))]
-            }
-            _ => Vec::new(),
+        let needed = matches!(inspection.role, Role::Any | Role::TorchPickle);
+        if needed && inspection.format == "unknown" && inspection.parsed.malformed.is_empty() {
+            found.add(META.finding("is in no format that can be judged".into(), inspection.at(0)));
         }
     }
 }

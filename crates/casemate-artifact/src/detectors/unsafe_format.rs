@@ -2,9 +2,9 @@
 //!
 //! A fact rather than a defect: SUP-02 counts such files, and the strict policy refuses them.
 
-use casemate_core::{Confidence, Finding, Meta, Severity};
+use casemate_core::{Confidence, Meta, Severity};
 
-use super::{Detector, Inspection};
+use super::{Detector, Findings, Inspection};
 use crate::Role;
 
 /// See the module.
@@ -31,11 +31,10 @@ impl Detector for UnsafeFormat {
         ("x.pkl", b"\x80\x02N.".to_vec())
     }
 
-    fn inspect(&self, inspection: &Inspection<'_>) -> Vec<Finding> {
-        let Some(family) = inspection.family.filter(|family| family.runs_code && family.is_model) else { return Vec::new() };
-        match inspection.role {
-            Role::Any | Role::TorchPickle => vec![META.finding(format!("is a {}", family.title), inspection.at(0))],
-            Role::RawData | Role::Inert | Role::Unclaimed => Vec::new(),
+    fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        let Some(family) = inspection.family.filter(|family| family.runs_code && family.is_model) else { return };
+        if matches!(inspection.role, Role::Any | Role::TorchPickle) {
+            found.add(META.finding(format!("is a {}", family.title), inspection.at(0)));
         }
     }
 }

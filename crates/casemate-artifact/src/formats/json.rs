@@ -9,6 +9,7 @@
 use std::io::{self, BufReader, ErrorKind};
 
 use super::reading::{Allowance, plain, unreadable};
+use super::text::text_prefix;
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Trouble};
 
@@ -50,7 +51,15 @@ impl Format for Json {
         };
         match outcome {
             Ok(()) => drop(parsed.claims.add(0..size)),
-            Err(error) => parsed.report(object.limits, trouble(error)),
+            Err(error) => {
+                let trouble = trouble(error);
+                // JSON so far, and worth judging so far: lenient readers and deeper ones go on.
+                if trouble.trouble == Trouble::Limit || !parsed.texts.is_empty() {
+                    let end = text_prefix(&**object.source).unwrap_or(size);
+                    parsed.claims.add(0..end);
+                }
+                parsed.report(object.limits, trouble);
+            }
         }
         parsed
     }
@@ -61,6 +70,8 @@ fn trouble(error: serde_json::Error) -> Malformed {
     match error.io_error_kind() {
         Some(ErrorKind::FileTooLarge) => Malformed::new(Trouble::Limit, None, what),
         Some(_) => unreadable(&io::Error::from(error), 0),
+        // serde_json tells this one by its words alone.
+        None if what.contains("recursion limit") => Malformed::new(Trouble::Limit, None, what),
         None => Malformed::new(Trouble::Undecodable, None, what),
     }
 }
@@ -71,7 +82,8 @@ fn opens(head: &[u8]) -> bool {
     let mut text = head.trim_ascii_start();
     loop {
         let Some((bracket, rest)) = text.split_first().filter(|(bracket, _)| matches!(bracket, b'{' | b'[')) else {
-            return false;
+            // Nothing but opening brackets as far as one sees.
+            return text.is_empty() && head.len() > 1;
         };
         text = rest.trim_ascii_start();
         let words: [&[u8]; 5] = [b"true", b"false", b"null", b"NaN", b"Infinity"];

@@ -79,7 +79,8 @@ impl Format for Pickle {
 /// newline in the tensors runs. Loaders of pickles choose by name or not at all.
 pub(crate) fn second_reading(object: &Object<'_>, parsed: &mut Parsed) {
     let loaded = matches!(object.role, Role::Any | Role::TorchPickle | Role::Unclaimed);
-    if !loaded || !object.probe.head.first().is_some_and(|first| is_opcode(*first)) {
+    // `P`, as in `PK`, asks for an outside object, which ordinary loaders refuse, and the line after it ends anywhere.
+    if !loaded || !object.probe.head.first().is_some_and(|first| is_opcode(*first) && *first != b'P') {
         return;
     }
     let stream = run(object.source.as_ref(), 0, Reading::Plain, object.limits, 0);

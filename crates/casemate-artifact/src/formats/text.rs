@@ -10,7 +10,7 @@ use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Text, TextKind, Trouble};
 
 /// The longest text handed on as a template; the longest chat template we know has 20 KiB.
-const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads UTF-8 text without control characters.
 pub(crate) struct PlainText;

@@ -7,7 +7,9 @@
 //! A stream can make the machine hold at most one value for each 16 bytes of input above
 //! [`Limits::pickle_values_max`]; constants stay in the source.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use casemate_core::{Limits, Source};
@@ -85,19 +87,19 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Memo::default(),
-        globals: Vec::new(),
-        global_ids: HashMap::new(),
         seen: HashMap::new(),
+        hasher: RandomState::new(),
         passed: Vec::new(),
         instances: 0,
         built: Vec::new(),
         embedded_at: HashMap::new(),
         embedded_full: false,
+        excessive: false,
         protocol: 0,
         frame_end: None,
         op_offset: offset,
         values_max,
-        tuple_items: 0,
+        tuples_bytes: Rc::default(),
         events_max: limits.pickle_events_max,
         texts_max,
         stream: Stream {
@@ -145,10 +147,10 @@ struct Machine<'a> {
     /// Stack heights at the open MARKs; nothing below the last may be popped.
     marks: Vec<usize>,
     memo: Memo,
-    globals: Vec<Global>,
-    global_ids: HashMap<Global, u32>,
-    /// Where in `stream.events` an action stands.
-    seen: HashMap<Action, usize>,
+    /// Where in `stream.events` an action of this hash stands. Keyed anew in each run, so that nobody can aim at a collision;
+    /// one that happens costs a repeated event.
+    seen: HashMap<u64, u32>,
+    hasher: RandomState,
     /// Which of `globals` were handed on as values.
     passed: Vec<bool>,
     /// Number of results of calls so far.
@@ -158,11 +160,13 @@ struct Machine<'a> {
     /// Where in `stream.embedded` the constant at an offset stands.
     embedded_at: HashMap<u64, usize>,
     embedded_full: bool,
+    excessive: bool,
     protocol: u8,
     frame_end: Option<u64>,
     op_offset: u64,
     values_max: u64,
-    tuple_items: u64,
+    /// Memory of the tuples alive.
+    tuples_bytes: Rc<Cell<u64>>,
     events_max: u64,
     texts_max: usize,
     stream: Stream,
@@ -174,11 +178,18 @@ const EMBEDDED_INERT_MAX: usize = 1000;
 /// Constants handed to calls that are looked into. A model pickled without torch.save has one for each tensor.
 const EMBEDDED_MAX: usize = 1 << 16;
 
+/// Digits CPython reads of one integer (`sys.int_info.default_max_str_digits`).
+const DIGITS_MAX: u64 = 4300;
+
+/// Memory for the tuples alive, above one byte for each byte of input.
+const TUPLES_BYTES_MAX: u64 = 16 << 20;
+
 /// Memory for the events of one stream. The largest public model we know needs less than 1 MiB.
 pub(crate) const EVENTS_BYTES_MAX: u64 = 16 << 20;
 
 impl Machine<'_> {
     fn run(&mut self) {
+        let tuples_bytes_max = TUPLES_BYTES_MAX.saturating_add(self.reader.size_bytes());
         let stop = loop {
             self.op_offset = self.reader.at;
             if let Err(stop) = self.step() {
@@ -186,9 +197,13 @@ impl Machine<'_> {
             }
             self.stream.opcodes += 1;
             self.check_frame();
-            let held = (self.stack.len() as u64).saturating_add(self.memo.len()).saturating_add(self.marks.len() as u64);
+            let held =
+                (self.stack.len() as u64).saturating_add(self.memo.len()).saturating_add(self.marks.len() as u64);
             if held > self.values_max {
                 break Stop::Limit(format!("holds more than {} values", self.values_max));
+            }
+            if self.tuples_bytes.get() > tuples_bytes_max {
+                break Stop::Limit(format!("holds tuples of more than {tuples_bytes_max} bytes"));
             }
         };
         self.stream.end_offset = self.reader.at;
@@ -217,6 +232,10 @@ impl Machine<'_> {
             b'(' => self.marks.push(self.stack.len()),
             b'.' => {
                 self.pop()?;
+                if !self.marks.is_empty() {
+                    let what = format!("pickle ends with {} open MARKs, which no writer leaves", self.marks.len());
+                    self.stream.malformed.push(Malformed::new(Trouble::Ambiguous, self.op_offset, what));
+                }
                 return Err(Stop::Done);
             }
             b'0' => self.pop_or_mark()?,
@@ -301,9 +320,8 @@ impl Machine<'_> {
     }
 
     fn push_tuple(&mut self, items: Vec<Value>) {
-        self.tuple_items = self.tuple_items.saturating_add(items.len().min(Event::ARGS_MAX) as u64);
-        let items_max = if self.tuple_items > self.values_max { 0 } else { Event::ARGS_MAX };
-        self.push(Value::Tuple(Rc::new(Tuple::new(items, items_max))));
+        let tuple = Tuple::new(items, Event::ARGS_MAX, &self.tuples_bytes);
+        self.push(Value::Tuple(Rc::new(tuple)));
     }
 
     // Constants.
@@ -325,7 +343,7 @@ impl Machine<'_> {
                 self.long(len)?
             }
             // A LONG of millions of digits stays where it is.
-            _ => match self.reader.line(Spelling::Utf8)?.filter(|span| span.len <= 32 && opcode != b'F') {
+            _ => match self.digits(opcode)?.filter(|span| span.len <= 32 && opcode != b'F') {
                 Some(span) => {
                     match self.reader.bytes(span)?.map(|digits| digits.strip_suffix(b"L").unwrap_or(digits)) {
                         Some(digits) => match literal(digits) {
@@ -340,6 +358,25 @@ impl Machine<'_> {
         };
         self.push(value.map_or(Value::Data, Value::Int));
         Ok(())
+    }
+
+    /// The line of a number in digits.
+    fn digits(&mut self, opcode: u8) -> Result<Option<Span>, Stop> {
+        let span = self.reader.line(Spelling::Utf8)?;
+        let len = span.map_or(u64::MAX, |span| u64::from(span.len));
+        if opcode != b'F' && len > DIGITS_MAX {
+            self.excess(format!(
+                "pickle has an integer of {len} digits, which takes a loader time that grows with their square"
+            ));
+        }
+        Ok(span)
+    }
+
+    /// Notes, once, what costs a loader more than any model does.
+    fn excess(&mut self, what: String) {
+        if !std::mem::replace(&mut self.excessive, true) {
+            self.stream.malformed.push(Malformed::new(Trouble::Limit, self.op_offset, what));
+        }
     }
 
     /// A little-endian two's complement integer of `len` bytes, where it fits 64 bits.
@@ -409,7 +446,8 @@ impl Machine<'_> {
             }
             _ if !self.embedded_full => {
                 self.embedded_full = true;
-                let what = format!("pickle holds more than {EMBEDDED_INERT_MAX} nested objects, the rest is not looked into");
+                let what =
+                    format!("pickle holds more than {EMBEDDED_INERT_MAX} nested objects, the rest is not looked into");
                 self.stream.malformed.push(Malformed::new(Trouble::Limit, self.op_offset, what));
             }
             _ => {}
@@ -452,6 +490,10 @@ impl Machine<'_> {
     fn put(&mut self, opcode: u8) -> Result<(), Stop> {
         let index = if opcode == 0x94 { self.memo.len() } else { self.memo_index(opcode)? };
         let value = self.top()?.clone();
+        // Writers count up, so an index is never larger than the file. CPython's C reader allocates up to twice the index.
+        if index > self.reader.size_bytes() {
+            self.excess(format!("pickle writes memo slot {index}, for which a loader allocates all slots below"));
+        }
         self.memo.put(index, value);
         Ok(())
     }
@@ -509,11 +551,11 @@ impl Machine<'_> {
             let Value::Global(id) = value else { continue };
             let index = *id as usize;
             if self.passed.len() <= index {
-                self.passed.resize(self.globals.len().max(index + 1), false);
+                self.passed.resize(self.stream.events.len().max(index + 1), false);
             }
             let before = self.passed.get_mut(index).map(|passed| std::mem::replace(passed, true));
             if before == Some(false)
-                && let Some(global) = self.globals.get(index).cloned()
+                && let Some(global) = self.global(*id).cloned()
             {
                 self.record(Action::Pass(global))?;
             }
@@ -545,7 +587,7 @@ impl Machine<'_> {
         let callee = self.imported(global)?;
         let args = self.pop_mark()?;
         self.pass(&args)?;
-        let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
+        let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX, &self.tuples_bytes)));
         self.call(&callee, &args, How::Instantiate)
     }
 
@@ -579,18 +621,15 @@ impl Machine<'_> {
     }
 
     fn imported(&mut self, global: Global) -> Result<Value, Stop> {
-        self.record(Action::Import(global.clone()))?;
-        self.intern(global).map(Value::Global)
+        self.note(Action::Import(global)).map(Value::Global)
     }
 
-    fn intern(&mut self, global: Global) -> Result<u32, Stop> {
-        if let Some(id) = self.global_ids.get(&global) {
-            return Ok(*id);
+    /// What the import event `id` imports.
+    fn global(&self, id: u32) -> Option<&Global> {
+        match &self.stream.events.get(usize::try_from(id).ok()?)?.action {
+            Action::Import(global) => Some(global),
+            _ => None,
         }
-        let Ok(id) = u32::try_from(self.globals.len()) else { return Err(Stop::Limit("imports too much".into())) };
-        self.globals.push(global.clone());
-        self.global_ids.insert(global, id);
-        Ok(id)
     }
 
     fn call_opcode(&mut self, opcode: u8) -> Result<(), Stop> {
@@ -606,7 +645,7 @@ impl Machine<'_> {
                 }
                 let callee = args.remove(0);
                 self.pass(&args)?;
-                let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX)));
+                let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX, &self.tuples_bytes)));
                 self.call(&callee, &args, How::Instantiate)
             }
             0x81 => {
@@ -652,7 +691,7 @@ impl Machine<'_> {
     /// `copyreg._reconstructor(cls, …)` and `__newobj__(cls, …)` are calls of `cls.__new__`: recorded as such too, and what
     /// comes back is an instance of `cls`.
     fn reconstructed(&mut self, callee: u32, args: &Value) -> Result<Option<u32>, Stop> {
-        let function = self.globals.get(callee as usize);
+        let function = self.global(callee);
         let by_copyreg = function.is_some_and(|function| {
             matches!(function.module.as_str(), "copyreg" | "copy_reg")
                 && matches!(function.name.as_str(), "_reconstructor" | "__newobj__" | "__newobj_ex__")
@@ -674,7 +713,7 @@ impl Machine<'_> {
     /// `getattr(imported, 'constant')` is the import of a dotted name.
     fn attribute_of(&self, callee: &Value, args: Option<&[Operand]>) -> Option<Global> {
         let Value::Global(id) = callee else { return None };
-        let function = self.globals.get(usize::try_from(*id).ok()?)?;
+        let function = self.global(*id)?;
         let is_getattr = function.known
             && function.name == "getattr"
             && matches!(function.module.as_str(), "builtins" | "__builtin__");
@@ -693,9 +732,7 @@ impl Machine<'_> {
     fn mark_called(&mut self, callee: &Value, args: &Value) -> Result<(), Stop> {
         let Value::Tuple(tuple) = args else { return Ok(()) };
         let name = match callee {
-            Value::Global(id) => {
-                usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).map(|global| global.name.as_str())
-            }
+            Value::Global(id) => self.global(*id).map(|global| global.name.as_str()),
             _ => None,
         };
         let called_loads = name.is_some_and(|name| name.ends_with("loads") || name.ends_with("_load_from_bytes"));
@@ -723,7 +760,7 @@ impl Machine<'_> {
     }
 
     fn operand(&mut self, value: &Value) -> Result<Operand, Stop> {
-        let global = |id: &u32| usize::try_from(*id).ok().and_then(|id| self.globals.get(id)).cloned();
+        let global = |id: &u32| self.global(*id).cloned();
         Ok(match value {
             Value::Global(id) => global(id).map_or(Operand::Opaque, Operand::Global),
             Value::ResultOf(id, _) => global(id).map_or(Operand::Opaque, Operand::ResultOf),
@@ -819,21 +856,29 @@ impl Machine<'_> {
     }
 
     fn record(&mut self, action: Action) -> Result<(), Stop> {
-        if let Some(event) = self.seen.get(&action).and_then(|i| self.stream.events.get_mut(*i)) {
-            event.count += 1;
-            return Ok(());
+        self.note(action).map(drop)
+    }
+
+    /// Notes an action and returns the number of its event, the earlier one where it was noted before.
+    fn note(&mut self, action: Action) -> Result<u32, Stop> {
+        let hash = self.hasher.hash_one(&action);
+        if let Some(id) = self.seen.get(&hash) {
+            let event = usize::try_from(*id).ok().and_then(|id| self.stream.events.get_mut(id));
+            if let Some(event) = event.filter(|event| event.action == action) {
+                event.count += 1;
+                return Ok(*id);
+            }
         }
-        if self.stream.events.len() as u64 >= self.events_max {
-            return Err(Stop::Limit(format!("does more than {} different things", self.events_max)));
-        }
-        // Names are repeated in every event that has them, so a short stream could ask for long ones many times.
         self.stream.events_bytes = self.stream.events_bytes.saturating_add(action.held_bytes());
-        if self.stream.events_bytes > EVENTS_BYTES_MAX {
-            return Err(Stop::Limit(format!("does things whose names take more than {EVENTS_BYTES_MAX} bytes")));
+        let full = self.stream.events.len() as u64 >= self.events_max || self.stream.events_bytes > EVENTS_BYTES_MAX;
+        match u32::try_from(self.stream.events.len()) {
+            Ok(id) if !full => {
+                self.seen.insert(hash, id);
+                self.stream.events.push(Event { action, offset: self.op_offset, count: 1 });
+                Ok(id)
+            }
+            _ => Err(Stop::Limit("does more different things than are kept".into())),
         }
-        self.seen.insert(action.clone(), self.stream.events.len());
-        self.stream.events.push(Event { action, offset: self.op_offset, count: 1 });
-        Ok(())
     }
 }
 

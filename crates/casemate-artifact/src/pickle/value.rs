@@ -1,5 +1,6 @@
 //! Values on the machine's stack: just enough of each to know what is imported, called and written to.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// How the bytes of a string constant spell it.
@@ -45,13 +46,22 @@ pub(super) struct Tuple {
     /// Whether `items` is all of it.
     pub(super) complete: bool,
     depth: u32,
+    /// Memory of all tuples alive, this one's share included.
+    held: Rc<Cell<u64>>,
+}
+
+impl Drop for Tuple {
+    fn drop(&mut self) {
+        self.held.set(self.held.get().saturating_sub(self.bytes()));
+    }
 }
 
 impl Tuple {
     /// Deeper tuples forget their items, so that dropping one never recurses far.
     const DEPTH_MAX: u32 = 16;
 
-    pub(super) fn new(mut items: Vec<Value>, items_max: usize) -> Self {
+    /// A tuple of `items`, of which at most `items_max` are kept; its memory is counted in `held` while it lives.
+    pub(super) fn new(mut items: Vec<Value>, items_max: usize, held: &Rc<Cell<u64>>) -> Self {
         let mut complete = items.len() <= items_max;
         items.truncate(items_max);
         items.shrink_to_fit();
@@ -60,7 +70,15 @@ impl Tuple {
             items = Vec::new();
             complete = false;
         }
-        Self { depth: if items.is_empty() { 1 } else { depth }, items, complete }
+        let depth = if items.is_empty() { 1 } else { depth };
+        let tuple = Self { depth, items, complete, held: Rc::clone(held) };
+        held.set(held.get().saturating_add(tuple.bytes()));
+        tuple
+    }
+
+    /// What it takes, with what an allocator adds to both of its parts.
+    fn bytes(&self) -> u64 {
+        (size_of::<Self>() + 48 + self.items.len() * size_of::<Value>()) as u64
     }
 }
 

@@ -58,7 +58,8 @@ pub struct MissingKind {
 }
 
 impl Assessment {
-    /// The `n` things to do first: failing criticals, then the most weight gained per effort, then what this build cannot do.
+    /// The `n` things to do first: failing criticals, then by severity, then what this build can run, then the most weight
+    /// gained per effort.
     pub fn next_actions(&self, catalogue: &Catalogue, situation: &Situation, n: usize) -> Vec<Action> {
         let mut actions: BTreeMap<String, (u64, Action)> = BTreeMap::new();
         for state in self.states().iter().filter(|state| state.is_applicable() && state.credit_ppm < PPM) {
@@ -84,7 +85,8 @@ impl Assessment {
         let mut actions: Vec<Action> = actions.into_values().map(|(_, action)| action).collect();
         actions.sort_by_cached_key(|action| {
             let per_hour = action.gain / action.effort.hours();
-            (Reverse(action.failing_critical), Reverse(action.available), Reverse(per_hour), action.command.clone())
+            let known = (Reverse(action.failing_critical), Reverse(action.severity), Reverse(action.available));
+            (known, Reverse(per_hour), action.command.clone())
         });
         actions.truncate(n);
         actions

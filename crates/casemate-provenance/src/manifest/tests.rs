@@ -1,3 +1,5 @@
+//! Manifests of real directories: names, links, changes while hashing.
+
 use std::fs;
 use std::sync::Mutex;
 

@@ -1,3 +1,5 @@
+//! The tree against the definition of RFC 6962 and its published heads.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Signed notes: published ones, and each rule of the format broken.
+
 use proptest::prelude::*;
 
 use super::*;

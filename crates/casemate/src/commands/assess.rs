@@ -39,7 +39,11 @@ pub fn report(context: &Context, args: &ReportArgs) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// When there is no ledger, it does not verify, or models cannot be read.
-pub fn build(context: &Context, command: &'static str, stage: GateStage) -> Result<(Report, Option<Explanation>), Failure> {
+pub fn build(
+    context: &Context,
+    command: &'static str,
+    stage: GateStage,
+) -> Result<(Report, Option<Explanation>), Failure> {
     let started = context.now();
     let project = context.project(None)?;
     let rules = Rules::load(&project, started)?;
@@ -73,7 +77,8 @@ pub fn build(context: &Context, command: &'static str, stage: GateStage) -> Resu
 
 /// Ids of the records the controls rest on.
 fn used(posture: &Posture) -> Vec<String> {
-    let ids: std::collections::BTreeSet<_> = posture.controls.iter().flat_map(|control| control.evidence.iter().cloned()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        posture.controls.iter().flat_map(|control| control.evidence.iter().cloned()).collect();
     ids.into_iter().collect()
 }
 
@@ -107,7 +112,8 @@ fn explained(report: &Report, explanation: Option<&Explanation>) -> String {
     let mut out = String::new();
     let Some(explanation) = explanation else { return out };
     let titles = report.posture.as_ref().map(|posture| &posture.titles);
-    let _ = writeln!(out, "points = 100 · weight · credit / {} (sum of applicable weights)\n", explanation.weight_total);
+    let _ =
+        writeln!(out, "points = 100 · weight · credit / {} (sum of applicable weights)\n", explanation.weight_total);
     let _ = writeln!(out, "control  state           weight  method  grade  fresh   credit  points  title");
     for term in &explanation.terms {
         let title = titles.and_then(|titles| titles.get(&term.id)).map_or("", |title| title.title.as_str());

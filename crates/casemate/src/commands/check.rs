@@ -43,7 +43,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let (found, skipped) = models::models(&project)?;
     let datasets = models::datasets(&project)?;
     let scanned = scan_models(context, &found, &limits)?;
-    let mut batch = evidence(context, &project, &scanned, started);
+    let mut batch = evidence(context, &scanned, started);
     let span = (started, context.now());
     batch.push(gather::found_facts(&project, &facts_found(&project, &scanned), span));
     batch.push(gather::declaration(&project, span));
@@ -107,19 +107,25 @@ pub fn refuse_damaged(verified: &VerifyReport) -> Result<(), Failure> {
 fn scan_models(context: &Context, found: &[FoundModel], limits: &Limits) -> Result<Vec<ScannedModel>, Failure> {
     let mut models = Vec::new();
     for model in found {
-        let settings = ScanSettings { limits, hash: true };
-        let scanned = scan_paths(context, &[(model.shown.clone(), model.path.clone())], settings);
+        context.mention(&format!("scanning model `{}` in {}", model.name, model.path.display()));
+        // The manifest hashes every file; scanning reads what it needs besides.
+        let settings = ScanSettings { limits, hash: false };
+        let mut scanned = scan_paths(context, &[(model.shown.clone(), model.path.clone())], settings);
         let manifest = Manifest::of_path(&model.path, &|_| ())
             .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
         for collision in &manifest.collisions {
-            context.say(&format!("model `{}`: `{}` and `{}` differ in case alone", model.name, collision.path, collision.other));
+            context.say(&format!(
+                "model `{}`: `{}` and `{}` differ in case alone",
+                model.name, collision.path, collision.other
+            ));
         }
+        scanned.take_digests(&model.shown, &manifest)?;
         models.push(ScannedModel { model: model.clone(), digest: manifest.digest(), scanned });
     }
     Ok(models)
 }
 
-fn evidence(context: &Context, _project: &Project, scanned: &[ScannedModel], started: casemate_core::Timestamp) -> Vec<Evidence> {
+fn evidence(context: &Context, scanned: &[ScannedModel], started: casemate_core::Timestamp) -> Vec<Evidence> {
     let tested = self_test();
     let span = (started, context.now());
     scanned.iter().map(|model| gather::scan(&model.model.name, model.digest, &model.scanned, tested, span)).collect()

@@ -45,7 +45,14 @@ fn list(controls: &[&Control], all: usize, format: Format) -> Result<String, Fai
     match format {
         Format::Text => {
             for control in controls {
-                let _ = writeln!(out, "{:<7} {:<9} {:<11} {}", control.id, control.severity, control.stage.as_str(), control.title);
+                let _ = writeln!(
+                    out,
+                    "{:<7} {:<9} {:<11} {}",
+                    control.id,
+                    control.severity,
+                    control.stage.as_str(),
+                    control.title
+                );
             }
             let _ = writeln!(out, "{} of {all} controls", controls.len());
         }
@@ -78,7 +85,15 @@ fn explain(control: &Control) -> String {
     row("verified by", control.verification.as_str());
     row("evidence", &age(control.max_age));
     for check in &control.checks {
-        row("check", &format!("{} on {}: {}", check.evidence, casemate_assess::control::subject_word(check.subject), check.pass.text()));
+        row(
+            "check",
+            &format!(
+                "{} on {}: {}",
+                check.evidence,
+                casemate_assess::control::subject_word(check.subject),
+                check.pass.text()
+            ),
+        );
     }
     row("to do", &control.remediation.text);
     row("command", &control.remediation.command);

@@ -14,7 +14,8 @@ use crate::walk::walk;
 /// Runs the command.
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     if let Some(directory) = &args.directory {
-        std::fs::create_dir_all(directory).map_err(|error| Failure::usage(format!("`{}`: {error}", directory.display())))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Failure::usage(format!("`{}`: {error}", directory.display())))?;
     }
     let project = context.project(args.directory.as_deref())?;
     let path = project.root.join("casemate.toml");
@@ -52,14 +53,20 @@ fn configuration(project: &Project) -> Result<String, Failure> {
     );
     let (models, _) = models::models(project)?;
     for model in &models {
-        let _ = writeln!(out, "[[model]]\nname = {}\npath = {}\n# stage = \"staged\"\n", text(&model.name), text(&model.shown));
+        let _ = writeln!(
+            out,
+            "[[model]]\nname = {}\npath = {}\n# stage = \"staged\"\n",
+            text(&model.name),
+            text(&model.shown)
+        );
     }
     if models.is_empty() {
         out.push_str("# [[model]]\n# name = \"my-model\"\n# path = \"model\"\n# stage = \"staged\"\n\n");
     }
     out.push_str("# label: the column to learn, where there is one.\n");
     let tables = walk(".", &project.root).files.into_iter().map(|(shown, _)| shown);
-    let tables: Vec<_> = tables.filter(|shown| [".parquet", ".csv", ".npz"].iter().any(|end| shown.ends_with(end))).collect();
+    let tables: Vec<_> =
+        tables.filter(|shown| [".parquet", ".csv", ".npz"].iter().any(|end| shown.ends_with(end))).collect();
     for shown in tables.iter().filter(|shown| !models.iter().any(|model| shown.starts_with(&model.shown))) {
         let name = shown.rsplit('/').next().unwrap_or(shown);
         let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

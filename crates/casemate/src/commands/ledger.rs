@@ -39,8 +39,9 @@ fn show(context: &Context, state: &State, wanted: Option<&str>) -> Result<Exit, 
     let records = state.records()?;
     if let Some(wanted) = wanted {
         let record = find(&records, wanted)?;
-        let text = serde_json::to_string_pretty(&json!({"id": record.id, "index": record.index, "evidence": record.evidence}))
-            .map_err(Failure::not_evaluated)?;
+        let text =
+            serde_json::to_string_pretty(&json!({"id": record.id, "index": record.index, "evidence": record.evidence}))
+                .map_err(Failure::not_evaluated)?;
         context.emit(&format!("{text}\n"))?;
         return Ok(Exit::Passed);
     }
@@ -95,8 +96,16 @@ fn verify(context: &Context, state: &State, from: Option<&Path>) -> Result<Exit,
             let _ = writeln!(out, "note: {note}");
         }
         let _ = match report.root.filter(|_| report.is_intact()) {
-            Some(root) => writeln!(out, "intact: {} of {} records verify, head {root}", report.records, report.tree_size),
-            None => writeln!(out, "NOT intact: {} problems; {} of {} records verify", report.problems.len(), report.records, report.tree_size),
+            Some(root) => {
+                writeln!(out, "intact: {} of {} records verify, head {root}", report.records, report.tree_size)
+            }
+            None => writeln!(
+                out,
+                "NOT intact: {} problems; {} of {} records verify",
+                report.problems.len(),
+                report.records,
+                report.tree_size
+            ),
         };
     }
     context.emit(&out)?;

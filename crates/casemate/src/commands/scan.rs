@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use casemate_artifact::{Scanner, Verdict, self_test};
+use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
 use casemate_core::{Limits, MemorySource, Outcome, Severity};
 use casemate_provenance::Manifest;
 use serde_json::json;
@@ -22,12 +22,17 @@ use crate::state::State;
 /// Most bytes taken from standard input: it cannot be read by ranges, so all of it is held.
 const STDIN_BYTES_MAX: u64 = 1 << 30;
 
+/// Columns of a text report.
+const WIDTH: usize = 100;
+
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let started = context.now();
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
-    let settings = ScanSettings { limits: &limits, hash: !args.no_hash };
+    let state = recording_state(context, args)?;
+    // What is recorded is hashed as a whole model, so each file would be hashed twice.
+    let settings = ScanSettings { limits: &limits, hash: !args.no_hash && state.is_none() };
     let mut paths = Vec::new();
     let mut scanned = Scanned::default();
     for path in &args.paths {
@@ -48,7 +53,9 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     policy.apply(&mut scanned);
 
     let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
-    report.evidence = record(context, args, &scanned, started)?;
+    if let Some((state, path)) = state {
+        report.evidence = record(context, state, path, &mut scanned, started)?;
+    }
     report.finished_at = context.now();
     let exit = exit(&scanned, args.fail_on);
     fill(&mut report, scanned, exit);
@@ -66,29 +73,42 @@ fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning:
     let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::not_evaluated(format!("standard input: {error}")))?;
     if bytes.len() as u64 > STDIN_BYTES_MAX {
-        return Err(Failure::not_evaluated("standard input holds more than 1 GiB; scan it as a file, which is read by ranges"));
+        return Err(Failure::not_evaluated(
+            "standard input holds more than 1 GiB; scan it as a file, which is read by ranges",
+        ));
     }
     Ok(scan_source(&Scanner::new(limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
 }
 
-/// Appends the scan to the project's ledger, where there is one and what was scanned is one model.
-fn record(context: &Context, args: &ScanArgs, scanned: &Scanned, started: casemate_core::Timestamp) -> Result<Vec<String>, Failure> {
-    let [path] = args.paths.as_slice() else { return Ok(Vec::new()) };
-    if args.no_record || args.no_hash || path == Path::new("-") || scanned.incomplete {
-        return Ok(Vec::new());
-    }
+/// The project's ledger and the path to record, where there is a ledger and what is scanned is one model.
+fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(State, &'a Path)>, Failure> {
+    let [path] = args.paths.as_slice() else { return Ok(None) };
     let project = context.project(None)?;
-    if !State::exists(&project) {
-        return Ok(Vec::new());
+    if args.no_record || args.no_hash || path == Path::new("-") || !State::exists(&project) {
+        return Ok(None);
     }
-    let mut state = State::open_existing(&project)?;
+    Ok(Some((State::open_existing(&project)?, path)))
+}
+
+/// Appends the scan to the ledger, under the digest of the whole manifest.
+fn record(
+    context: &Context,
+    mut state: State,
+    path: &Path,
+    scanned: &mut Scanned,
+    started: casemate_core::Timestamp,
+) -> Result<Vec<String>, Failure> {
     let manifest = match Manifest::of_path(path, &|_| ()) {
         Ok(manifest) => manifest,
         Err(error) => {
-            context.say(&format!("not recorded in the ledger: {error}"));
+            context.say(&format!("not recorded in the ledger, and without digests: {error}"));
             return Ok(Vec::new());
         }
     };
+    scanned.take_digests(&path.to_string_lossy().replace('\\', "/"), &manifest)?;
+    if scanned.incomplete {
+        return Ok(Vec::new());
+    }
     let evidence = gather::scan(&manifest.name, manifest.digest(), scanned, self_test(), (started, context.now()));
     state.append(&[evidence])
 }
@@ -96,7 +116,10 @@ fn record(context: &Context, args: &ScanArgs, scanned: &Scanned, started: casema
 fn exit(scanned: &Scanned, fail_on: Severity) -> Exit {
     let objectionable = |file: &crate::scanning::ScannedFile| {
         // What only says "not judged" never outranks what was judged.
-        file.report.findings.iter().any(|finding| finding.severity >= fail_on && Verdict::of(finding) != Verdict::Unscannable)
+        file.report
+            .findings
+            .iter()
+            .any(|finding| finding.severity >= fail_on && Verdict::of(finding) != Verdict::Unscannable)
     };
     match scanned.verdict() {
         _ if scanned.files.iter().any(objectionable) => Exit::PolicyFailed,
@@ -129,11 +152,10 @@ fn fill(report: &mut Report, scanned: Scanned, exit: Exit) {
 /// When it cannot be written. With `-o`, the terminal still gets the text.
 pub fn emit(context: &Context, report: &Report) -> Result<(), Failure> {
     let format = context.format();
-    let style = Style { color: context.color(), width: 100 };
-    context.emit(&render::render(report, format, style))?;
+    let rules: Vec<_> = DETECTORS.iter().map(|detector| detector.meta()).collect();
+    context.emit(&render::render(report, format, Style { color: context.color(), width: WIDTH }, &rules))?;
     if context.globals.output.is_some() && format != Format::Text && !context.globals.quiet {
-        let text = render::render(report, Format::Text, Style { color: false, width: 100 });
-        context.to_stdout(&text)?;
+        context.to_stdout(&render::render(report, Format::Text, Style { color: false, width: WIDTH }, &rules))?;
     }
     Ok(())
 }

@@ -45,7 +45,8 @@ fn add(context: &Context, args: &WaiverAddArgs) -> Result<Exit, Failure> {
     if path.exists() {
         return Err(Failure::usage(format!("`{}` exists; edit or remove it", path.display())));
     }
-    fs::create_dir_all(&directory).map_err(|error| Failure::not_evaluated(format!("`{}`: {error}", directory.display())))?;
+    fs::create_dir_all(&directory)
+        .map_err(|error| Failure::not_evaluated(format!("`{}`: {error}", directory.display())))?;
     write_whole(&path, content.as_bytes())?;
     context.say(&format!("wrote {}; commit it so that others see who answers for it", path.display()));
     Ok(Exit::Passed)

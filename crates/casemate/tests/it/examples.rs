@@ -7,7 +7,7 @@ fn the_sound_example_passes_its_gate_and_prints_score_coverage_and_categories() 
     let digits = example("digits");
     let run = casemate(digits.path(), &["check", "--format", "text"]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    for word in ["Score", "coverage", "supply-chain", "data-poisoning", "SUP-01"] {
+    for word in ["Score", "coverage", "Supply chain", "Data poisoning", "SUP-01"] {
         assert!(run.stdout.contains(word), "{word} in {}", run.stdout);
     }
 }
@@ -21,7 +21,12 @@ fn checking_twice_gives_the_same_score_and_a_ledger_that_verifies() {
         assert_eq!(first["score"][key], second["score"][key], "{key}");
     }
     let states = |report: &serde_json::Value| -> Vec<_> {
-        report["controls"].as_array().unwrap().iter().map(|control| (control["id"].clone(), control["state"].clone())).collect()
+        report["controls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|control| (control["id"].clone(), control["state"].clone()))
+            .collect()
     };
     assert_eq!(states(&first), states(&second));
     let verified = casemate(digits.path(), &["ledger", "verify"]);
@@ -64,7 +69,11 @@ fn the_trojaned_example_fails_and_every_planted_thing_is_named() {
     assert!(found("template-injection", "model/tokenizer_config.json"));
     assert!(found("template-injection", "model/chat.gguf"));
     let clean = |path: &str| {
-        report["artifacts"].as_array().unwrap().iter().any(|artifact| artifact["path"] == path && artifact["verdict"] == "clean")
+        report["artifacts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|artifact| artifact["path"] == path && artifact["verdict"] == "clean")
     };
     assert!(clean("model/model.safetensors"), "a benign file among bad ones stays clean");
     let control = |id: &str| {
@@ -112,7 +121,8 @@ fn a_changed_model_makes_its_evidence_worthless_until_it_is_checked_again() {
     casemate(digits.path(), &["check"]);
     let state = |directory: &std::path::Path| {
         let report = casemate(directory, &["assess", "--format", "json"]).json();
-        report["controls"].as_array().unwrap().iter().find(|control| control["id"] == "SUP-01").unwrap()["state"].clone()
+        report["controls"].as_array().unwrap().iter().find(|control| control["id"] == "SUP-01").unwrap()["state"]
+            .clone()
     };
     assert_eq!(state(digits.path()), "pass");
     let config = digits.path().join("model/config.json");

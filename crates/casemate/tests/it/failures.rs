@@ -106,7 +106,8 @@ fn a_full_disk_is_one_clear_error_and_the_ledger_stays_sound() {
 #[test]
 fn what_cannot_be_written_or_read_is_an_error_of_its_own() {
     let digits = example("digits");
-    casemate(digits.path(), &["check", "-q", "-o", "no/such/report.html"]).is_one_clear_error(3, &["no/such/report.html"]);
+    casemate(digits.path(), &["check", "-q", "-o", "no/such/report.html"])
+        .is_one_clear_error(3, &["no/such/report.html"]);
     std::fs::write(digits.path().join("blocked"), b"a file").unwrap();
     casemate(digits.path(), &["check", "-q", "--state", "blocked"]).is_one_clear_error(3, &["blocked"]);
     casemate(digits.path(), &["scan", "model", "--limits", "blocked"]).is_one_clear_error(2, &["blocked"]);
@@ -118,7 +119,8 @@ fn what_cannot_be_written_or_read_is_an_error_of_its_own() {
 #[test]
 fn the_reader_of_a_pipe_may_leave_early() {
     let digits = example("digits");
-    let mut child = command(digits.path()).args(["controls", "list"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command(digits.path()).args(["controls", "list"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -69,7 +69,8 @@ fn a_killed_check_loses_nothing_that_was_acknowledged() {
     casemate(digits.path(), &["check"]);
     for delay_ms in [1, 2, 4, 7, 11, 16, 22, 29, 37, 50] {
         let before = casemate(digits.path(), &["ledger", "show"]).stdout.lines().count();
-        let mut child = command(digits.path()).args(["check", "-q"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut child =
+            command(digits.path()).args(["check", "-q"]).stdout(std::process::Stdio::null()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(delay_ms));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -19,7 +19,12 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 #[test]
 fn exit_codes_tell_bad_from_unknown_from_clean() {
     let random: Vec<u8> = (0..200u8).map(|i| i.wrapping_mul(97) | 0x80).collect();
-    let directory = folder(&[("bad.pkl", SYSTEM), ("good.pkl", HARMLESS), ("what.bin", &random), ("cut.pkl", &HARMLESS[..HARMLESS.len() - 3])]);
+    let directory = folder(&[
+        ("bad.pkl", SYSTEM),
+        ("good.pkl", HARMLESS),
+        ("what.bin", &random),
+        ("cut.pkl", &HARMLESS[..HARMLESS.len() - 3]),
+    ]);
     for (paths, code) in [
         (&["good.pkl"][..], 0),
         (&["bad.pkl"], 1),
@@ -66,7 +71,8 @@ fn the_json_has_the_shape_of_the_contract() {
     assert_eq!(finding["severity"], "critical");
     assert_eq!(finding["location"]["offset"], 2);
     assert!(!finding["remediation"].as_str().unwrap().is_empty());
-    let schema: serde_json::Value = serde_json::from_str(&casemate(directory.path(), &["schema", "report"]).stdout).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(&casemate(directory.path(), &["schema", "report"]).stdout).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<_> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");

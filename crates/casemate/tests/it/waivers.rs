@@ -10,8 +10,17 @@ fn a_waiver_opens_the_gate_and_leaves_the_score_alone() {
         casemate(
             trojaned.path(),
             &[
-                "waiver", "add", control, "--reason", "sample", "--owner", "ada", "--approver", approver,
-                "--compensating-control", "never loaded",
+                "waiver",
+                "add",
+                control,
+                "--reason",
+                "sample",
+                "--owner",
+                "ada",
+                "--approver",
+                approver,
+                "--compensating-control",
+                "never loaded",
             ],
         )
     };

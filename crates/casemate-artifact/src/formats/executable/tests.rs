@@ -1,3 +1,5 @@
+//! Programs of each kind, and bytes that only begin like one.
+
 use proptest::prelude::*;
 
 use super::*;

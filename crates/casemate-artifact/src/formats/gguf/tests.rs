@@ -1,3 +1,5 @@
+//! GGUF files built by hand: sound ones, and each way to lie in a header.
+
 use proptest::prelude::*;
 
 use super::*;

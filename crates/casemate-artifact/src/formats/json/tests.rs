@@ -1,3 +1,5 @@
+//! JSON as loaders accept it, and JSON that two of them read differently.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -34,12 +36,29 @@ fn duplicate_keys_are_ambiguous_within_one_object_only() {
 
 #[test]
 fn what_breaks_is_undecodable_and_unclaimed() {
-    let deep = "[".repeat(50_000);
-    for text in ["{\"a\": 1", "{\"a\": 1} x", "{\"a\": \"\x01\"}", "[NaM]", "[Infinitx]", "[1,]", deep.as_str()] {
+    for text in ["{\"a\": 1", "{\"a\": 1} x", "{\"a\": \"\x01\"}", "[NaM]", "[Infinitx]", "[1,]"] {
         let parsed = parse(&Json, text.as_bytes());
         assert_eq!(troubles(&parsed), [Trouble::Undecodable], "{text:.30}");
         assert!(parsed.claims.ranges().is_empty());
     }
+}
+
+#[test]
+fn what_is_too_deep_hits_a_limit_and_is_still_json() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let text = format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
+        assert_ne!(sniff(&Json, text.as_bytes()), Sniff::No);
+        let parsed = parse(&Json, text.as_bytes());
+        assert_eq!(troubles(&parsed), [Trouble::Limit]);
+        assert!(hidden(&parsed, text.as_bytes()).is_empty());
+    }
+}
+
+#[test]
+fn templates_before_a_break_are_kept_with_the_format() {
+    let parsed = parse(&Json, br#"{"chat_template": "{{ a }}", x}"#);
+    assert_eq!(troubles(&parsed), [Trouble::Undecodable]);
+    assert_eq!((parsed.texts.len(), parsed.claims.ranges().len()), (1, 1));
 }
 
 #[test]

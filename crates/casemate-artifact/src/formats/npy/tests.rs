@@ -1,3 +1,5 @@
+//! Arrays of every header version, object arrays, and headers that lie.
+
 use proptest::prelude::*;
 
 use super::*;

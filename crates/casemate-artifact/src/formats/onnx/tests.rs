@@ -1,3 +1,5 @@
+//! Models built field by field: operators, external data, and broken wire formats.
+
 use proptest::prelude::*;
 
 use super::*;

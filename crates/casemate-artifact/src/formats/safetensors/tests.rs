@@ -1,3 +1,5 @@
+//! Tensor tables that are sound, and each way in which one is not.
+
 use proptest::prelude::*;
 
 use super::*;

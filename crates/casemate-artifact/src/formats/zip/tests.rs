@@ -1,3 +1,5 @@
+//! Archives built record by record, where directory and members disagree.
+
 use flate2::{Compression, Crc};
 use proptest::prelude::*;
 use std::io::Write;

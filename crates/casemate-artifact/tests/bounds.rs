@@ -1,0 +1,222 @@
+//! Hostile inputs cost bounded memory and time: at most 64 MiB beyond the input itself.
+//!
+//! A counting allocator would need unsafe code, so each input is scanned in a process of its own: this test runs itself
+//! again, the child reads its peak resident set from `/proc/self/status`, and one that takes a minute is killed.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use casemate_artifact::Scanner;
+use casemate_core::{Limits, MemorySource};
+
+use crate::common::{Member, named, npy, pickle, safetensors, text, zip};
+
+/// Bytes beyond the input that a scan may take.
+const BEYOND_BYTES_MAX: u64 = 64 << 20;
+
+/// Names the file a child scans, and the name it goes by.
+const INPUT: &str = "CASEMATE_BOUNDS_INPUT";
+
+/// What a child measures. Does nothing when the test is run as a whole.
+#[test]
+fn child() {
+    let Ok(path) = std::env::var(INPUT) else { return };
+    let bytes = std::fs::read(&path).unwrap();
+    let scan = Scanner::new(Limits::default()).scan(&path, Arc::new(MemorySource::new(bytes)));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("\nMEASURED {} {}", kib << 10, scan.verdict.as_str());
+}
+
+/// Peak bytes and verdict of a scan in a process of its own; `None` where the system does not tell.
+fn measure(name: &str, bytes: &[u8]) -> Option<(u64, String)> {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: peak memory is read from /proc, which only Linux has");
+        return None;
+    }
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "bounds-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    ));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(INPUT, &path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{name}: scanning takes more than a minute");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(output.status.success(), "{name}: scanning ends with {}", output.status);
+    let output = String::from_utf8(output.stdout).unwrap();
+    let line = output.lines().find_map(|line| line.strip_prefix("MEASURED ")).unwrap();
+    let (peak, verdict) = line.split_once(' ').unwrap();
+    Some((peak.parse().unwrap(), verdict.into()))
+}
+
+/// What scanning almost nothing takes.
+static BASELINE: LazyLock<u64> = LazyLock::new(|| measure("baseline.pkl", b"\x80\x02N.").map_or(0, |(peak, _)| peak));
+
+/// Scans `bytes` and gives the verdict.
+fn assert_bounded(name: &str, bytes: &[u8]) -> String {
+    let Some((peak, verdict)) = measure(name, bytes) else { return "unscannable".into() };
+    let beyond = peak.saturating_sub(*BASELINE + bytes.len() as u64);
+    assert!(
+        beyond <= BEYOND_BYTES_MAX,
+        "{name}: {} bytes of input take {} MiB beyond themselves",
+        bytes.len(),
+        beyond >> 20
+    );
+    verdict
+}
+
+/// Scans bytes that must not come out clean.
+fn assert_refused(name: &str, bytes: &[u8]) {
+    assert_ne!(assert_bounded(name, bytes), "clean", "{name}");
+}
+
+#[test]
+fn values_of_pickles_are_bounded() {
+    assert_refused("ten-million-nones.pkl", &pickle(&[&b"N".repeat(10_000_000)]));
+    assert_refused("ten-million-marks.pkl", &pickle(&[&b"(".repeat(10_000_000)]));
+    assert_bounded("nested-lists.pkl", &pickle(&[&b"]".repeat(200_000), &b"a".repeat(199_999)]));
+    assert_bounded("doubling.pkl", &pickle(&[b"N\x85\x94", &b"2\x86\x94".repeat(40)]));
+    assert_bounded("tuples.pkl", &pickle(&[b"(", &b"NNN\x87".repeat(2_500_000), b"t"]));
+}
+
+#[test]
+fn memos_of_pickles_are_bounded() {
+    let puts = |index: &dyn Fn(u32) -> u32| {
+        let puts: Vec<u8> = (0..500_000).flat_map(|i| [&b"r"[..], &index(i).to_le_bytes()].concat()).collect();
+        pickle(&[b"N", &puts])
+    };
+    assert_bounded("memo-ascending.pkl", &puts(&|i| i));
+    assert_bounded("memo-descending.pkl", &puts(&|i| 600_000 - i));
+    assert_refused("memo-far.pkl", &puts(&|i| u32::MAX - i));
+}
+
+#[test]
+fn constants_of_pickles_are_never_copied() {
+    let long = [&b"B"[..], &(12u32 << 20).to_le_bytes(), &vec![0x41; 12 << 20], b"0N"].concat();
+    assert_bounded("twelve-mib-popped.pkl", &pickle(&[&long]));
+    assert_refused("one-tib-text.pkl", &pickle(&[b"\x8d", &(1u64 << 40).to_le_bytes(), b"x"]));
+    assert_refused("digits.pkl", &[&b"\x80\x02L"[..], &b"9".repeat(2_000_000), b"L\n."].concat());
+    let objects = [&b"B\x0a\0\0\0"[..], b"\x80\x04N.......0"].concat();
+    assert_refused("nested-objects.pkl", &pickle(&[&objects.repeat(200_000), b"N"]));
+}
+
+#[test]
+fn imports_and_calls_of_pickles_are_bounded() {
+    let imports: String = (0..150_000).map(|i| format!("cos\na{i}\n0")).collect();
+    assert_refused("imports.pkl", &pickle(&[imports.as_bytes(), b"N"]));
+    // Sixty names of 60 KiB, each joined with each other: 100 MiB of names from 3.6 MiB.
+    let long = |letter: &str, i: u32| [text(&format!("{letter}{i:0>60000}")), b"\x940".to_vec()].concat();
+    let names: Vec<u8> = (0..30).flat_map(|i| long("m", i)).chain((0..30).flat_map(|i| long("n", i))).collect();
+    let pairs: Vec<u8> = (0..30u8).flat_map(|m| (30..60u8).flat_map(move |n| [b'h', m, b'h', n, 0x93, b'0'])).collect();
+    assert_refused("long-names.pkl", &pickle(&[&names, &pairs, b"N"]));
+    // Each name is an attribute of the one before.
+    let step = [&b"h\0h\x02h\x01\x86R\x94q\x020"[..]].concat();
+    let start = [
+        &named("builtins", "getattr")[..],
+        b"q\0",
+        &text(&"a".repeat(90)),
+        b"q\x01",
+        &named("torch", "Tensor"),
+        b"q\x02",
+    ];
+    assert_refused("getattr-chain.pkl", &pickle(&[&start.concat(), &step.repeat(50_000)]));
+    // Calls that differ in their arguments.
+    let words: Vec<u8> = (0..200).flat_map(|i| [text(&format!("{i:0>100}")), b"\x940".to_vec()].concat()).collect();
+    let callee = [&named("evil_package", "boot")[..], b"q\xf0"].concat();
+    let calls: Vec<u8> = (0..100_000u32)
+        .flat_map(|i| {
+            let slot = |n: u32| u8::try_from(i / 200u32.pow(n) % 200).unwrap();
+            [b'h', 0xf0, b'(', b'h', slot(0), b'h', slot(1), b'h', slot(2), b'h', 1, b'h', 2, b'h', 3, b't', b'R', b'0']
+        })
+        .collect();
+    assert_refused("calls.pkl", &pickle(&[&words, &callee, &calls]));
+    let streams: Vec<u8> = (0..64)
+        .flat_map(|s| {
+            let imports: String = (0..4000).map(|i| format!("cevil{s}\na{i}\n0")).collect();
+            pickle(&[imports.as_bytes(), b"N"])
+        })
+        .collect();
+    assert_refused("streams.pkl", &streams);
+}
+
+#[test]
+fn archives_are_bounded() {
+    assert_refused("bomb.zip", &zip(&[Member::zeros("a.bin", 200_000_000)]));
+    let member = Member::zeros("a", 30_000_000);
+    let many: Vec<_> =
+        (0..100).map(|i| Member { name: format!("{i}"), local_name: format!("{i}"), ..member.clone() }).collect();
+    assert_refused("many-bombs.zip", &zip(&many));
+    let names: Vec<_> = (0..50_000).map(|i| Member::stored(&format!("{i:0>200}"), b"")).collect();
+    assert_bounded("many-members.zip", &zip(&names));
+}
+
+#[test]
+fn lying_lengths_cost_nothing() {
+    assert_refused("header.safetensors", &[&(1u64 << 63).to_le_bytes()[..], b"{}"].concat());
+    let gguf = [&b"GGUF\x03\0\0\0"[..], &(1u64 << 60).to_le_bytes(), &(1u64 << 60).to_le_bytes(), &[0; 64]].concat();
+    assert_refused("counts.gguf", &gguf);
+    let header = [&b"\x93NUMPY\x02\x00"[..], &0x8000_0000u32.to_le_bytes(), b"{}"].concat();
+    assert_refused("header.npy", &header);
+    let shape = "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }\n";
+    assert_refused("shape.npy", &npy(shape, &[0; 8]));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    // Graph, node, attribute, and a graph again.
+    let tags = [0x0a, 0x2a, 0x32];
+    let mut reversed: Vec<u8> = Vec::new();
+    for level in (0..100_000).rev() {
+        let mut len = reversed.len();
+        let mut varint = Vec::new();
+        while len >= 0x80 {
+            varint.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
+            len >>= 7;
+        }
+        varint.push(u8::try_from(len).unwrap());
+        reversed.extend(varint.iter().rev());
+        reversed.push(if level == 0 { 0x3a } else { tags[(level - 1) % 3] });
+    }
+    reversed.reverse();
+    assert_refused("nested.onnx", &[&b"\x08\x08"[..], &reversed].concat());
+    assert_refused("nested.json", &[b"[".repeat(100_000), b"]".repeat(100_000)].concat());
+    let objects = [br#"{"a":"#.repeat(100_000), b"1".to_vec(), b"}".repeat(100_000)].concat();
+    assert_refused("nested-objects.json", &objects);
+    let header = String::from_utf8(objects).unwrap();
+    assert_refused("nested.safetensors", &safetensors(&header, b""));
+    assert_refused("nested.npy", &npy(&"(".repeat(60_000), b""));
+}
+
+#[test]
+fn long_texts_are_bounded() {
+    assert_bounded("long.jinja", "{{ a.b }}".repeat(10_000_000 / 9).as_bytes());
+    let template = format!("{{\"chat_template\": \"{}\"}}", "{{ a.b }}".repeat(10_000_000 / 9));
+    assert_bounded("tokenizer_config.json", template.as_bytes());
+}
