@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cli::CheckArgs;
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
+use crate::found;
 use crate::gather;
 use crate::models::{self, FoundModel};
 use crate::posture::{Rules, stage};
@@ -40,12 +41,13 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
 
-    let (found, skipped) = models::models(&project)?;
+    let (declared, skipped) = models::models(&project)?;
     let datasets = models::datasets(&project)?;
-    let scanned = scan_models(context, &found, &limits)?;
+    let scanned = scan_models(context, &declared, &limits)?;
     let mut batch = evidence(context, &scanned, started);
     let span = (started, context.now());
-    batch.push(gather::found_facts(&project, &facts_found(&project, &scanned), span));
+    let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
+    batch.push(gather::found_facts(&project, &facts, span));
     batch.push(gather::declaration(&project, span));
     batch.push(gather::mapping(&rules.catalogue, rules.digest, span));
     let mut ids = state.append(&batch)?;
@@ -148,22 +150,6 @@ fn close_the_circle(
     let assessment = rules.assessment(&records, &situation);
     batch.push(gather::freshness(project, rules.digest, assessment.states(), (began, context.now())));
     state.append(&batch)
-}
-
-/// Facts that what was found establishes. Each is a presence; absences are for the owner to declare.
-fn facts_found(project: &Project, scanned: &[ScannedModel]) -> BTreeMap<&'static str, bool> {
-    let mut facts = BTreeMap::new();
-    let files = || scanned.iter().flat_map(|model| &model.scanned.files);
-    if files().any(|file| file.has_template) {
-        facts.extend([("llm", true), ("text", true), ("generative", true)]);
-    }
-    if files().any(|file| file.report.path.ends_with("adapter_config.json")) {
-        facts.extend([("finetuned", true), ("third-party-base", true)]);
-    }
-    if project.config.datasets.iter().any(|dataset| dataset.label.is_some()) {
-        facts.insert("supervised", true);
-    }
-    facts
 }
 
 fn subject(project: &Project, scanned: &[ScannedModel]) -> ReportSubject {

@@ -41,6 +41,37 @@ fn exit_codes_tell_bad_from_unknown_from_clean() {
 }
 
 #[test]
+fn every_sample_ends_as_its_verdict_says() {
+    let samples = super::repository().join("testdata/artifact");
+    let directory = tempfile::tempdir().unwrap();
+    let mut seen = [0; 3];
+    for path in super::files(&samples).into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "hex"))
+    {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let digits: String =
+            text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.trim().chars()).collect();
+        let bytes: Vec<u8> =
+            (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        std::fs::write(directory.path().join(name), bytes).unwrap();
+        let run = casemate(directory.path(), &["scan", name, "--format", "json"]);
+        let (code, kind) = match run.json()["artifacts"][0]["verdict"].as_str().unwrap() {
+            "malicious" | "suspicious" => (1, 0),
+            "unscannable" => (3, 1),
+            _ => (0, 2),
+        };
+        assert_eq!(run.code, code, "{name}: {}", run.stdout);
+        seen[kind] += 1;
+        let role = name.split('-').next().unwrap();
+        let rule = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        assert!(role != "benign" || code == 0, "{rule}/{name} is benign");
+        // A fact about the format is the one rule that leaves a file clean.
+        assert!(role != "hit" || rule == "unsafe-format" || code != 0, "{rule}/{name} is a hit");
+    }
+    assert!(seen.iter().all(|n| *n >= 3), "{seen:?}");
+}
+
+#[test]
 fn the_bar_and_the_policy_decide_what_fails() {
     let import_only = b"\x80\x02cmy_package\nThing\n.";
     let directory = folder(&[("import.pkl", import_only), ("good.pkl", HARMLESS)]);

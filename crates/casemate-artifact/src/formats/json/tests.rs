@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::TextKind;
-use crate::formats::testing::{any_bytes, assert_bounded, assert_whole, mutants, parse, parse_within, sniff, troubles};
+use crate::formats::testing::{
+    any_bytes, assert_bounded, assert_whole, hidden, mutants, parse, parse_within, sniff, troubles,
+};
 use casemate_core::Limits;
 
 const SAMPLE: &str =
