@@ -1,7 +1,7 @@
 //! Every hostile sample with one bit or byte changed, and cut short: no panic, a verdict, and never clean by chance.
 //!
 //! A mutant of a malicious pickle may come out clean only if CPython's own readers, which merely record, import nothing
-//! dangerous from it either.
+//! from it that the policy does not list, or if it is plain text from which they call nothing.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
@@ -14,8 +14,8 @@ use casemate_artifact::{Imports, Verdict};
 use casemate_core::Seed;
 
 use crate::common::{
-    Member, Sample, bytes, calling, hostile, named, npy, pickle, python_imports, safetensors, samples, scan, text,
-    torch_zip, zip, zip_at, zip_without_directory,
+    CALLED, Member, Sample, bytes, calling, hostile, named, npy, pickle, python_imports, safetensors, samples, scan,
+    text, torch_zip, zip, zip_at, zip_without_directory,
 };
 
 const SEED: Seed = Seed(20_261_121);
@@ -116,8 +116,9 @@ fn a_mutant_is_clean_only_if_python_imports_nothing_bad_either() {
             .iter()
             .filter(|name| {
                 let (module, name) = name.split_once('\x1f').unwrap();
-                // Nothing can be imported without a name; the pure Python reader asks for it at the end of its input.
-                if module.is_empty() || name.is_empty() {
+                // Python asks for these too, but no module has such names, so nothing comes of it but an error.
+                let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+                if module.is_empty() || name.is_empty() || !module.chars().chain(name.chars()).all(word) {
                     return false;
                 }
                 let global = Global { module: module.into(), name: name.into(), known: true, python2: false };
@@ -128,7 +129,10 @@ fn a_mutant_is_clean_only_if_python_imports_nothing_bad_either() {
         let scan = scan("model.pkl", mutant);
         if scan.verdict == Verdict::Clean {
             clean += 1;
-            assert!(bad.is_empty(), "clean, but Python imports {bad:?}: {} ({SEED})", mutant.escape_ascii());
+            // Lines of text are no pickle only because the first word begins with `c`: what imports and then breaks, calling
+            // nothing, is left to be text.
+            let is_text = mutant.first() != Some(&0x80) && scan.format == "text" && !names.contains(CALLED);
+            assert!(bad.is_empty() || is_text, "clean, but Python imports {bad:?}: {} ({SEED})", mutant.escape_ascii());
         }
     }
     assert!(seen > 1000, "Python imported something bad from {seen} mutants only");

@@ -34,6 +34,11 @@ impl State {
     /// When they cannot be read or made.
     pub fn open_or_create(project: &Project) -> Result<Self, Failure> {
         let directory = &project.state;
+        let fail = |error: std::io::Error| Failure::not_evaluated(format!("`{}`: {error}", directory.display()));
+        fs::create_dir_all(directory).map_err(fail)?;
+        // Two first runs at once must not make two sets of keys.
+        let lock = fs::File::create(directory.join("create.lock")).map_err(fail)?;
+        lock.lock().map_err(fail)?;
         let created = !Self::exists(project);
         if created {
             create(project)?;

@@ -10,7 +10,7 @@ use casemate_core::{MemorySource, RangeSource, SourceExt};
 
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::pickle::{Action, EVENTS_BYTES_MAX, Embedded, End, Event, Operand, Reading, Stream, run};
-use crate::{Child, Imports, Malformed, Parsed, Probe, Role, Trouble};
+use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
 
 /// See the module.
 pub struct Pickle;
@@ -59,7 +59,7 @@ impl Format for Pickle {
                 break;
             }
             let believed = certain && n == 0;
-            if !believed && !is_convincing(&stream) && !is_cut_payload(object, &stream) {
+            if !believed && !is_convincing(&stream) {
                 break;
             }
             at = stream.end_offset;
@@ -99,15 +99,6 @@ fn is_convincing(stream: &Stream) -> bool {
         End::Stop => stream.opcodes > 1 || !stream.events.is_empty(),
         End::Broken => calls_something(stream),
     }
-}
-
-/// Whether a stream that broke had imported something dangerous, and broke within its last line: the beginning of a payload,
-/// whereas `cos`, `sin`, `tan` on lines of their own are a list of words.
-fn is_cut_payload(object: &Object<'_>, stream: &Stream) -> bool {
-    let dangerous =
-        |event: &Event| matches!(&event.action, Action::Import(global) if Imports::built_in().danger(global).is_some());
-    let rest = object.source.bytes_at(stream.end_offset, Probe::HEAD_BYTES).unwrap_or_default();
-    (rest.len() as u64) < Probe::HEAD_BYTES && !rest.contains(&b'\n') && stream.events.iter().any(dangerous)
 }
 
 /// Whether a stream calls what could be the name of something.

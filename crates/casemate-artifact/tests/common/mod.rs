@@ -63,6 +63,9 @@ fn decode_hex(text: &str) -> Vec<u8> {
     (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect()
 }
 
+/// Stands among the names where a stream made a call.
+pub const CALLED: &str = "\x1f()";
+
 const RECORDER: &str = r#"
 import io, json, pickle, resource, struct, sys, tempfile, warnings
 warnings.simplefilter('ignore')
@@ -72,10 +75,16 @@ resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
 class Meta(type):
     def __getattr__(cls, name): raise AttributeError(name)
 
+CALLS = []
+
 class Stub(metaclass=Meta):
-    def __new__(cls, *args, **kwargs): return object.__new__(cls)
+    def __new__(cls, *args, **kwargs):
+        CALLS.append(1)
+        return object.__new__(cls)
     def __init__(self, *args, **kwargs): pass
-    def __call__(self, *args, **kwargs): return Stub()
+    def __call__(self, *args, **kwargs):
+        CALLS.append(1)
+        return Stub()
     def __setstate__(self, state): pass
     def __setitem__(self, key, value): pass
     def append(self, item): pass
@@ -113,13 +122,15 @@ while at < len(data):
     seen = read(C, io.BytesIO(stream)) + read(P, io.BytesIO(stream))
     scratch.seek(0); scratch.truncate(); scratch.write(stream); scratch.flush(); scratch.seek(0)
     seen += read(C, scratch)
+    if CALLS: seen.append(('', '()'))
+    CALLS.clear()
     names = {m + '\x1f' + n for m, n in seen if isinstance(m, str) and isinstance(n, str)}
     # A lone surrogate is not text in JSON; the machine reads it as a replacement character.
     out.append(sorted(name.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace') for name in names))
 json.dump(out, sys.stdout)
 "#;
 
-/// What Python's readers resolve of each stream, as `module\x1fname`.
+/// What Python's readers resolve of each stream, as `module\x1fname`, and [`CALLED`] where they called any of it.
 ///
 /// A Python process reads them with the C reader over memory, the C reader over a file and the pure Python reader; its
 /// `find_class` only records and hands out an inert stub, so nothing is imported and nothing runs.

@@ -1,5 +1,6 @@
 //! The largest head a reader has seen, kept outside the ledger: what makes a rollback visible.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -23,6 +24,8 @@ impl Ledger {
     /// # Errors
     /// [`Error::RolledBack`] when it does not, and the file stays as it is; those of [`Ledger::checkpoint`].
     pub fn remember(&self, path: &Path) -> Result<Checkpoint, Error> {
+        // Held from reading the old head to writing the new one: a slower reader must not put back a smaller head.
+        let _turn = turn(path)?;
         let _lock = self.read_lock()?;
         let bytes = self.checkpoint_bytes()?;
         let head = Checkpoint::open(&bytes, &self.trust.ledger)?;
@@ -49,6 +52,16 @@ impl Ledger {
             }
         }
     }
+}
+
+/// The lock of those who remember heads in `path`; it lies beside it.
+fn turn(path: &Path) -> Result<File, Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::create(&name)
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", Path::new(&name).display())))?;
+    file.lock()?;
+    Ok(file)
 }
 
 fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {

@@ -81,6 +81,20 @@ fn a_killed_check_loses_nothing_that_was_acknowledged() {
     assert_eq!(casemate(digits.path(), &["check"]).code, 0);
 }
 
+#[test]
+fn checks_at_the_same_time_all_get_their_evidence_in() {
+    let digits = example("digits");
+    let children: Vec<_> = (0..6)
+        .map(|_| command(digits.path()).args(["check", "-q"]).stdout(std::process::Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut child in children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    let verified = casemate(digits.path(), &["ledger", "verify"]);
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+    assert!(verified.stdout.starts_with("intact: 36 of 36"), "{}", verified.stdout);
+}
+
 #[cfg(unix)]
 #[test]
 fn signing_keys_are_for_their_owner_alone() {
