@@ -102,9 +102,20 @@ pub struct Object<'a> {
 pub struct Budget {
     members: Cell<u64>,
     inflated_bytes: Cell<u64>,
+    /// What a file of its size may unpack to, where the size is known.
+    inflatable_bytes: Option<u64>,
 }
 
 impl Budget {
+    /// The budget of a file of `size_bytes`.
+    ///
+    /// Any file may unpack to 1 GiB, and to 100 times its size: weights compress to a half, pruned ones to a twentieth. A
+    /// 17 MB archive of zeros would else take half a minute to reach 16 GiB.
+    pub fn of_file(size_bytes: u64) -> Self {
+        let inflatable_bytes = Some(size_bytes.saturating_mul(100).saturating_add(1 << 30));
+        Self { inflatable_bytes, ..Self::default() }
+    }
+
     /// Counts one more archive member.
     ///
     /// # Errors
@@ -123,10 +134,11 @@ impl Budget {
     /// The trouble to report when `limits.inflated_bytes_max` is passed.
     pub fn inflated(&self, n: u64, limits: &Limits) -> Result<(), Malformed> {
         self.inflated_bytes.set(self.inflated_bytes.get().saturating_add(n));
-        match self.inflated_bytes.get() <= limits.inflated_bytes_max {
+        let max = self.inflatable_bytes.unwrap_or(u64::MAX).min(limits.inflated_bytes_max);
+        match self.inflated_bytes.get() <= max {
             true => Ok(()),
             false => {
-                let what = format!("unpacks to more than {} bytes", limits.inflated_bytes_max);
+                let what = format!("unpacks to more than {max} bytes");
                 Err(Malformed::new(Trouble::Limit, None, what))
             }
         }

@@ -84,7 +84,7 @@ impl Scanner {
 
     /// Judges `source`, called `path` in the findings. Never fails: what could not be read makes it unscannable.
     pub fn scan(&self, path: &str, source: SharedSource) -> Scan {
-        let budget = Budget::default();
+        let budget = Budget::of_file(source.size_bytes());
         let mut found = Findings::new(self.limits.findings_max);
         let mut scan = Scan {
             path: path.into(),

@@ -144,6 +144,12 @@ fn names_are_found_however_they_are_spelled_and_stored() {
             pickle(&[&long(m), &long(n), b"\x93", ARGS])
         }),
         swap(10, "names as BINBYTES", &|m, n| pickle(&[&bytes(m.as_bytes()), &bytes(n.as_bytes()), b"\x93", ARGS])),
+    ]);
+}
+
+#[test]
+fn names_that_are_computed_or_reach_further_are_found() {
+    judge(&[
         mal(
             11,
             "str(bytes)",
@@ -237,6 +243,12 @@ fn calls_are_found_however_they_are_made() {
             Answer::Mal,
             pickle(&[&named("functools", "partial"), &class, b"\x85R"]),
         ),
+    ]);
+}
+
+#[test]
+fn calls_through_the_standard_librarys_own_callers_are_found() {
+    judge(&[
         mal(45, "operator.methodcaller", calling("operator", "methodcaller")),
         mal(45, "_operator.methodcaller", calling("_operator", "methodcaller")),
         case(
@@ -260,11 +272,6 @@ fn cut_after(payload: &[u8], tail: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_ran_before_an_error_counts_and_every_stream_is_read() {
-    let framed = |len: u64, body: &[u8]| [&[0x80, 4, 0x95][..], &len.to_le_bytes(), body].concat();
-    let body = hostile()[2..].to_vec();
-    let good = harmless()[2..].to_vec();
-    let size = body.len() as u64;
-    let twin = framed(good.len() as u64, &good);
     let legacy_ok = legacy(&[b"\x80\x02}."; 2], b"");
     judge(&[
         mal(16, "no STOP", cut_after(&hostile(), b"")),
@@ -313,6 +320,17 @@ fn what_ran_before_an_error_counts_and_every_stream_is_read() {
             Answer::Mal,
             legacy_ok,
         ),
+    ]);
+}
+
+#[test]
+fn protocols_and_frames_that_lie_hide_nothing() {
+    let framed = |len: u64, body: &[u8]| [&[0x80, 4, 0x95][..], &len.to_le_bytes(), body].concat();
+    let body = hostile()[2..].to_vec();
+    let good = harmless()[2..].to_vec();
+    let size = body.len() as u64;
+    let twin = framed(good.len() as u64, &good);
+    judge(&[
         case(
             22,
             "no PROTO",
@@ -354,6 +372,12 @@ fn what_ran_before_an_error_counts_and_every_stream_is_read() {
             twin.clone(),
         ),
         case(23, "FRAME cut through an operand", framed(size - 4, &body), Answer::Mal, twin),
+    ]);
+}
+
+#[test]
+fn an_error_never_means_clean() {
+    judge(&[
         case(
             39,
             "an integer only some readers take",
@@ -684,18 +708,10 @@ fn calls_through_listed_callables_are_seen() {
     let raw = bytes(b"cos\nsystem\n(S'echo x'\ntR.");
     let instance = [&named("collections", "OrderedDict")[..], b")R"].concat();
     let state = |key: &str, value: &[u8]| [&b"}"[..], &text(key), value, b"sb"].concat();
-    let decoys = bytes(b"\x80\x02]q\0NN\x85.").repeat(1001);
     let rebuild = named("torch._tensor", "_rebuild_from_type_v2");
     let tensor = named("torch", "Tensor");
     let parameter = named("torch._utils", "_rebuild_parameter");
     let inner = [&b"(N\x89"[..], &instance, b"t"].concat();
-    let header = "{\"w\":{\"dtype\":\"U8\",\"shape\":[LL],\"data_offsets\":[0,LL]}}";
-    let polyglot = |data: &[u8]| {
-        let header = header.replace("LL", &data.len().to_string());
-        safetensors(&format!("{header:86}"), data)
-    };
-    let call = b"\n0cos\nsystem\n(S'echo x'\ntR.";
-    let copyreg = |class: &[u8]| pickle(&[&named("copyreg", "__newobj__"), class, b"\x85R"]);
     judge(&[
         case(
             65,
@@ -746,6 +762,21 @@ fn calls_through_listed_callables_are_seen() {
             "getattr handed to partial",
             pickle(&[&named("functools", "partial"), &named("builtins", "getattr"), b"\x85R"]),
         ),
+    ]);
+}
+
+#[test]
+fn decoys_and_second_readings_hide_nothing() {
+    let load = named("torch.storage", "_load_from_bytes");
+    let raw = bytes(b"cos\nsystem\n(S'echo x'\ntR.");
+    let decoys = bytes(b"\x80\x02]q\0NN\x85.").repeat(1001);
+    let header = "{\"w\":{\"dtype\":\"U8\",\"shape\":[LL],\"data_offsets\":[0,LL]}}";
+    let polyglot = |data: &[u8]| {
+        let header = header.replace("LL", &data.len().to_string());
+        safetensors(&format!("{header:86}"), data)
+    };
+    let call = b"\n0cos\nsystem\n(S'echo x'\ntR.";
+    judge(&[
         case(
             67,
             "bytes of a loader behind 1,001 decoys",
@@ -756,6 +787,15 @@ fn calls_through_listed_callables_are_seen() {
         case(68, "safetensors that is a pickle", polyglot(call), Answer::Mal, polyglot(&[7; 27]))
             .called("model.safetensors"),
         case(68, "the same under torch's extension", polyglot(call), Answer::Mal, harmless()).called("model.pt"),
+    ]);
+}
+
+#[test]
+fn methods_looked_up_on_instances_and_chains_of_getattr_are_seen() {
+    let instance = [&named("collections", "OrderedDict")[..], b")R"].concat();
+    let state = |key: &str, value: &[u8]| [&b"}"[..], &text(key), value, b"sb"].concat();
+    let copyreg = |class: &[u8]| pickle(&[&named("copyreg", "__newobj__"), class, b"\x85R"]);
+    judge(&[
         case(
             69,
             "__new__ looked up on an instance",

@@ -76,7 +76,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
         ("a.pt", torch_zip(&hostile())),
         ("b.pt", zip(&[Member { crc_error: 1, ..data.clone() }])),
         ("c.pt", zip(&[Member { local_name: "archive/x".into(), ..data.clone() }])),
-        ("d.pt", [hostile(), zip_at(&[data.clone()], hostile().len(), 1)].concat()),
+        ("d.pt", [hostile(), zip_at(std::slice::from_ref(&data), hostile().len(), 1)].concat()),
         ("e.pt", zip_without_directory(&[data])),
         ("f.npy", npy(header, &hostile())),
         ("g.npz", zip(&[Member::stored("a.npy", &npy(header, &hostile()))])),

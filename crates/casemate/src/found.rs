@@ -48,7 +48,7 @@ pub fn facts<'a>(project: &Project, files: impl Iterator<Item = &'a ScannedFile>
         }
         let is_card = file.report.path.rsplit('/').next() == Some("README.md");
         if let Some((path, _)) = file.seen.as_ref().filter(|_| is_card) {
-            card(path).into_iter().for_each(|names| found(names));
+            card(path).into_iter().for_each(&mut found);
         }
     }
     if project.config.datasets.iter().any(|dataset| dataset.label.is_some()) {

@@ -1,6 +1,6 @@
 //! The largest head a reader has seen, kept outside the ledger: what makes a rollback visible.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -58,10 +58,10 @@ impl Ledger {
 fn turn(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::create(&name)
-        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", Path::new(&name).display())))?;
-    file.lock()?;
-    Ok(file)
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let lock =
+        fs::create_dir_all(directory).and_then(|()| File::create(&name)).and_then(|file| file.lock().map(|()| file));
+    Ok(lock.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", Path::new(&name).display())))?)
 }
 
 fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {
