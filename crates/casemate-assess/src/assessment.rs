@@ -188,6 +188,15 @@ fn report(catalogue: &Catalogue, state: &ControlState) -> ControlReport {
     }
 }
 
+impl ModelAssessment {
+    /// True for a model that is part of the project at all: in use, or on its way there. Retired, quarantined and revoked ones
+    /// are not.
+    pub fn is_present(&self) -> bool {
+        let gone = matches!(self.stage, Some(ModelStage::Retired | ModelStage::Quarantined | ModelStage::Revoked));
+        self.counts || !gone
+    }
+}
+
 impl Assessment {
     /// The model whose score is the project's.
     pub fn scored(&self) -> Option<&ModelAssessment> {

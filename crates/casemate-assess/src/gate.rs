@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use policy::{GatePolicy, Gates};
 
-use crate::assessment::{Assessment, ModelAssessment};
+use crate::assessment::{Assessment, ModelAssessment, OpenFinding};
 use crate::control_state::{ControlState, State};
 use crate::words::words;
 use casemate_core::Severity;
@@ -101,15 +101,15 @@ impl GateOutcome {
 pub fn decide(gates: &Gates, stage: GateStage, assessment: &Assessment) -> GateVerdict {
     let policy = gates.policy(stage);
     let mut requirements = vec![integrity(assessment)];
-    requirements.extend(policy.required.iter().map(|id| required(id, policy, assessment)));
+    requirements.extend(policy.required.iter().map(|id| required(id, policy, assessment, stage)));
     if policy.min_score > 0 {
         requirements.push(min_score(policy.min_score, assessment));
     }
     if policy.no_zero_credit_critical {
-        requirements.push(no_zero_credit_critical(assessment));
+        requirements.push(no_zero_credit_critical(assessment, stage));
     }
     if let Some(fail_on) = policy.fail_on {
-        requirements.push(findings(fail_on, assessment));
+        requirements.push(findings(fail_on, assessment, stage));
     }
     let worst = requirements.iter().map(|requirement| requirement.status).max();
     let outcome = match worst {
@@ -135,13 +135,17 @@ fn integrity(assessment: &Assessment) -> Requirement {
     Requirement { name: "integrity".into(), status, detail, controls: Vec::new() }
 }
 
-/// The models a gate looks at: those in use, or all.
-fn counting(assessment: &Assessment) -> impl Iterator<Item = &ModelAssessment> {
-    assessment.models.iter().filter(|model| model.counts)
+/// The models a gate looks at: those in use, or all. What is merged comes along whatever stage it is in, so the merge gate
+/// looks at every model that is not retired, quarantined or revoked.
+fn counting(assessment: &Assessment, stage: GateStage) -> impl Iterator<Item = &ModelAssessment> {
+    assessment.models.iter().filter(move |model| match stage {
+        GateStage::Merge => model.is_present(),
+        GateStage::Release | GateStage::Serve | GateStage::Retire => model.counts,
+    })
 }
 
-fn required(id: &str, policy: &GatePolicy, assessment: &Assessment) -> Requirement {
-    let states = counting(assessment).filter_map(|model| model.states.iter().find(|state| state.id == *id));
+fn required(id: &str, policy: &GatePolicy, assessment: &Assessment, stage: GateStage) -> Requirement {
+    let states = counting(assessment, stage).filter_map(|model| model.states.iter().find(|state| state.id == *id));
     let judged = states.map(|state| (status(state, policy.fresh), state));
     // Of equally bad ones the first, so that the reason does not depend on how many models follow.
     let worst = judged.reduce(|worst, next| if next.0 > worst.0 { next } else { worst });
@@ -170,8 +174,8 @@ fn min_score(wanted: u64, assessment: &Assessment) -> Requirement {
     Requirement { name: "min-score".into(), status, detail, controls: Vec::new() }
 }
 
-fn no_zero_credit_critical(assessment: &Assessment) -> Requirement {
-    let open: Vec<&ControlState> = counting(assessment)
+fn no_zero_credit_critical(assessment: &Assessment, stage: GateStage) -> Requirement {
+    let open: Vec<&ControlState> = counting(assessment, stage)
         .flat_map(|model| &model.states)
         .filter(|state| state.severity == Severity::Critical && state.is_applicable() && state.credit_ppm == 0)
         .collect();
@@ -186,8 +190,9 @@ fn no_zero_credit_critical(assessment: &Assessment) -> Requirement {
     Requirement { name: "no-zero-credit-critical".into(), status, detail, controls }
 }
 
-fn findings(fail_on: Severity, assessment: &Assessment) -> Requirement {
-    let severe = || assessment.findings.iter().filter(|open| open.finding.severity >= fail_on);
+fn findings(fail_on: Severity, assessment: &Assessment, stage: GateStage) -> Requirement {
+    let looked_at = move |open: &&OpenFinding| open.in_use || stage == GateStage::Merge;
+    let severe = || assessment.findings.iter().filter(looked_at).filter(|open| open.finding.severity >= fail_on);
     let open = severe().filter(|open| !open.waived);
     let mut controls: Vec<String> = open.clone().flat_map(|open| open.finding.controls.clone()).collect();
     controls.sort();
@@ -208,7 +213,7 @@ mod tests {
     use crate::assessment::assess;
     use crate::catalogue::Catalogue;
     use crate::fixture::{self, ControlText, NOW, passing};
-    use crate::situation::Situation;
+    use crate::situation::{ModelStage, Situation};
     use casemate_core::{Evidence, Outcome, Record};
 
     fn catalogue() -> Catalogue {
@@ -246,6 +251,19 @@ mod tests {
         situation.integrity_failure = Some("leaf 7 does not match the checkpoint".into());
         let verdict = decide_on(&situation, &[scan, verify], GateStage::Merge);
         assert_eq!((verdict.outcome, verdict.exit_code), (GateOutcome::Integrity, 4));
+    }
+
+    #[test]
+    fn the_merge_gate_looks_at_every_model_that_is_not_gone_and_later_gates_at_those_in_use() {
+        let mut situation = fixture::situation();
+        let in_use = situation.models[0].clone();
+        situation.models.push(fixture::model("draft", 9, Some(ModelStage::Draft)));
+        situation.models[0].stage = Some(ModelStage::Serving);
+        let evidence = [passing("artifact.scan"), passing("sign.verify")];
+        let outcome = |situation: &Situation| decide_on(situation, &evidence, GateStage::Merge).outcome;
+        assert_eq!(outcome(&situation), GateOutcome::Unknown, "nothing is known of the draft, {in_use:?} alone passes");
+        situation.models[1].stage = Some(ModelStage::Retired);
+        assert_eq!(outcome(&situation), GateOutcome::Pass);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod json;
 
+pub mod files;
 pub mod hash;
 pub mod manifest;
 
@@ -28,5 +29,5 @@ mod testing;
 pub use hash::{HashChoice, Hashes, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Snapshot};
 pub use note::{Checkpoint, NoteKey};

@@ -40,6 +40,16 @@ pub struct Manifest {
     pub collisions: Vec<Collision>,
 }
 
+/// A manifest with the means to tell whether it still holds: what was judged meanwhile is what was hashed.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The manifest.
+    pub manifest: Manifest,
+    root: PathBuf,
+    files: Vec<(String, PathBuf)>,
+    stamps: Vec<Stamp>,
+}
+
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -115,7 +125,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file was written to while it was hashed.
-    #[error("`{path}` changed while it was hashed")]
+    #[error("`{path}` changed while it was looked at; run again when nothing writes to it")]
     Changed {
         /// Which one.
         path: PathBuf,
@@ -154,15 +164,7 @@ impl Manifest {
     /// # Errors
     /// [`Error`] names the first path that cannot be part of a manifest.
     pub fn of_path(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
-        let unreadable = |source| Error::Unreadable { path: root.into(), source };
-        let real = std::fs::canonicalize(root).map_err(unreadable)?;
-        let name = real.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_string();
-        let walked = walk::walk(&real)?;
-        let done = AtomicU64::new(0);
-        let hash = |(path, file): &(String, PathBuf)| entry(path, file, &done, progress);
-        let entries = walked.files.par_iter().map(hash).collect::<Result<Vec<_>, Error>>()?;
-        let collisions = collisions(&entries);
-        Ok(Self { name, entries, skipped: walked.skipped, collisions })
+        Snapshot::take(root, progress).map(|snapshot| snapshot.manifest)
     }
 
     /// The model's identity: SHA-256 of names, sizes and contents.
@@ -188,7 +190,7 @@ impl Manifest {
     }
 }
 
-fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sync)) -> Result<Entry, Error> {
+fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sync)) -> Result<(Entry, Stamp), Error> {
     let unreadable = |source| Error::Unreadable { path: file.into(), source };
     // The path is canonical: a link there by now has been put in the file's place.
     let stamp = || std::fs::symlink_metadata(file).map(|metadata| Stamp::of(&metadata)).map_err(unreadable);
@@ -207,11 +209,59 @@ fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sy
     let Some(blake3) = hashes.blake3.filter(|_| still) else {
         return Err(Error::Changed { path: file.into() });
     };
-    Ok(Entry { path: path.into(), size_bytes: hashes.size_bytes, sha256: hashes.sha256, blake3 })
+    Ok((Entry { path: path.into(), size_bytes: hashes.size_bytes, sha256: hashes.sha256, blake3 }, before))
+}
+
+impl Snapshot {
+    /// The manifest of `root`, as [`Manifest::of_path`] makes it, with what tells whether it still holds.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::of_path`].
+    pub fn take(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: root.into(), source };
+        let root = std::fs::canonicalize(root).map_err(unreadable)?;
+        let name = root.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_string();
+        let walked = walk::walk(&root)?;
+        let done = AtomicU64::new(0);
+        let hash = |(path, file): &(String, PathBuf)| entry(path, file, &done, progress);
+        let hashed = walked.files.par_iter().map(hash).collect::<Result<Vec<_>, Error>>()?;
+        let (entries, stamps): (Vec<_>, Vec<_>) = hashed.into_iter().unzip();
+        let collisions = collisions(&entries);
+        let manifest = Manifest { name, entries, skipped: walked.skipped, collisions };
+        Ok(Self { manifest, root, files: walked.files, stamps })
+    }
+
+    /// The files, by their name in the manifest and where they are.
+    pub fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
+    }
+
+    /// Whether root still holds exactly the files that were hashed, none of them written to or replaced since.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] names the first that differs; those of walking.
+    pub fn still_holds(&self) -> Result<(), Error> {
+        let walked = walk::walk(&self.root)?;
+        let pairs = walked.files.iter().zip(&self.files);
+        if let Some(((_, new), _)) = pairs.clone().find(|(new, old)| new != old) {
+            return Err(Error::Changed { path: new.clone() });
+        }
+        if walked.files.len() != self.files.len() {
+            return Err(Error::Changed { path: self.root.clone() });
+        }
+        for ((_, path), stamp) in self.files.iter().zip(&self.stamps) {
+            let metadata =
+                std::fs::symlink_metadata(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+            if Stamp::of(&metadata) != *stamp {
+                return Err(Error::Changed { path: path.clone() });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What tells that a file was written to or replaced.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     is_file: bool,
     size_bytes: u64,

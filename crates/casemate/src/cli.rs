@@ -62,7 +62,7 @@ pub enum Format {
     Html,
     /// SARIF 2.1.0.
     Sarif,
-    /// One row a control or finding.
+    /// One row a control (check) or finding (scan).
     Csv,
     /// A badge, SVG.
     Badge,
@@ -122,7 +122,7 @@ pub struct CheckArgs {
     /// Gate that decides the exit code.
     #[arg(long, value_name = "STAGE", default_value = "merge")]
     pub stage: String,
-    /// Fail on findings of this severity and above, instead of what the gate says.
+    /// Fail on findings of this severity and above, whatever the gate says.
     #[arg(long, value_name = "SEVERITY")]
     pub fail_on: Option<Severity>,
     /// Limits for reading untrusted files (TOML).
@@ -133,7 +133,7 @@ pub struct CheckArgs {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  cat model.pkl | casemate scan -\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  cat model.pkl | casemate scan -\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv badge"
 )]
 pub struct ScanArgs {
     /// Files and directories; `-` is standard input.

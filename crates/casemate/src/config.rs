@@ -1,6 +1,7 @@
 //! `casemate.toml`: what the project says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
 
 use casemate_assess::ModelStage;
 use serde::Deserialize;
@@ -40,7 +41,7 @@ pub struct ProjectConfig {
 pub struct ModelConfig {
     /// Name.
     pub name: String,
-    /// File or directory, relative to the configuration.
+    /// File or directory, relative to the project's directory.
     pub path: String,
     /// Where it stands in its life.
     pub stage: Option<ModelStage>,
@@ -52,13 +53,13 @@ pub struct ModelConfig {
 pub struct DatasetConfig {
     /// Name.
     pub name: String,
-    /// File or directory, relative to the configuration.
+    /// File or directory, relative to the project's directory.
     pub path: String,
     /// Column with the label, for supervised data.
     pub label: Option<String>,
 }
 
-/// `[policy]`: files beside the configuration.
+/// `[policy]`: files in the project's directory.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
@@ -76,12 +77,62 @@ impl Config {
     /// # Errors
     /// One line that says where and what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| at_line(text, &error))?;
-        let mut names = std::collections::BTreeSet::new();
-        match config.models.iter().map(|model| &model.name).find(|name| !names.insert(*name)) {
-            Some(name) => Err(format!("two models are called `{name}`; evidence could not tell them apart")),
-            None => Ok(config),
+        let mut config: Self = toml::from_str(text).map_err(|error| at_line(text, &error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what would make two things one, or leave the project.
+    fn check(&mut self) -> Result<(), String> {
+        let models = self.models.iter_mut().map(|model| ("model", &model.name, &mut model.path));
+        let datasets = self.datasets.iter_mut().map(|dataset| ("dataset", &dataset.name, &mut dataset.path));
+        let mut names = BTreeSet::new();
+        let mut paths = BTreeSet::new();
+        for (kind, name, path) in models.chain(datasets) {
+            if name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
+                return Err(format!("a {kind} needs a name of 1 to {NAME_BYTES_MAX} bytes"));
+            }
+            if !names.insert((kind, name.clone())) {
+                return Err(format!("two {kind}s are called `{name}`; evidence could not tell them apart"));
+            }
+            *path = inside(path).ok_or_else(|| {
+                format!("{kind} `{name}`: `{path}` must be a path below the project's directory, without `..`")
+            })?;
+            if !paths.insert((kind, path.clone())) {
+                return Err(format!("two {kind}s have the path `{path}`"));
+            }
         }
+        let too_many = names.len() > DECLARED_MAX;
+        let bad_name =
+            self.project.name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > NAME_BYTES_MAX);
+        match (too_many, bad_name) {
+            (true, _) => Err(format!("more than {DECLARED_MAX} models and datasets")),
+            (_, true) => Err(format!("the project's name must have 1 to {NAME_BYTES_MAX} bytes")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Longest name of a project, model or dataset, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Most models and datasets one configuration declares.
+const DECLARED_MAX: usize = 1000;
+
+/// `path` in its one spelling, if it stays below the project: `./model/` is `model`, the project itself is `.`.
+fn inside(path: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    match (path.is_empty(), parts.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(".".into()),
+        (false, false) => Some(parts.join("/")),
     }
 }
 
@@ -109,5 +160,23 @@ mod tests {
         assert!(error.contains("projct"), "{error}");
         let twice = "[[model]]\nname = \"a\"\npath = \"a\"\n[[model]]\nname = \"a\"\npath = \"b\"\n";
         assert!(Config::parse(twice).unwrap_err().contains("two models"));
+    }
+
+    #[test]
+    fn a_path_has_one_spelling_and_stays_inside() {
+        for (path, one) in [
+            ("./model/", Some("model")),
+            ("a//b", Some("a/b")),
+            (".", Some(".")),
+            ("", None),
+            ("../x", None),
+            ("/x", None),
+        ] {
+            assert_eq!(inside(path).as_deref(), one, "{path}");
+        }
+        let twice = "[[model]]\nname = \"a\"\npath = \"m\"\n[[model]]\nname = \"b\"\npath = \"./m\"\n";
+        assert!(Config::parse(twice).unwrap_err().contains("path `m`"));
+        assert!(Config::parse("[project]\nname = \" \"\n").is_err());
+        assert!(Config::parse(&format!("[project]\nname = \"{}\"\n", "x".repeat(300))).is_err());
     }
 }

@@ -7,10 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use casemate_core::{Clock, SystemClock, Timestamp};
+use casemate_provenance::files::create_anew;
+use clap::ValueEnum as _;
 
 use crate::cli::{Format, Globals};
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::small_file;
 
 /// Set by Ctrl-C: long work stops at the next file and says that it is incomplete.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -59,12 +62,12 @@ impl Context {
         INTERRUPTED.load(Relaxed)
     }
 
-    /// The project in `directory`, or around the working directory.
+    /// The project in `directory`, or the one the working directory lies in.
     ///
     /// # Errors
     /// When the directory or its configuration cannot be read.
     pub fn project(&self, directory: Option<&Path>) -> Result<Project, Failure> {
-        let root = directory.unwrap_or(Path::new(".")).to_owned();
+        let root = directory.map_or_else(around, Path::to_owned);
         let metadata = fs::metadata(&root)
             .map_err(|error| Failure::usage(format!("`{}`: {error}; name the project's directory", root.display())))?;
         if !metadata.is_dir() {
@@ -72,16 +75,11 @@ impl Context {
             return Err(Failure::usage(message));
         }
         let default = root.join("casemate.toml");
-        let path = self.globals.config.clone().unwrap_or(default);
-        let config_text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
-                Failure::usage(format!("`{}` is not UTF-8 text; write it again as UTF-8", path.display()))
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.globals.config.is_none() => {
-                String::new()
-            }
-            Err(error) => return Err(Failure::usage(format!("`{}`: {error}", path.display()))),
+        let config_text = match &self.globals.config {
+            Some(path) => small_file::read(path).map_err(Failure::usage)?,
+            None => small_file::read_if_there(&default).map_err(Failure::usage)?.unwrap_or_default(),
         };
+        let path = self.globals.config.clone().unwrap_or(default);
         let config = Config::parse(&config_text).map_err(|error| {
             Failure::usage(format!(
                 "`{}`, {error}. `casemate init` writes a configuration with every key explained",
@@ -93,18 +91,37 @@ impl Context {
         Ok(Project { root, name, config, config_text, state })
     }
 
-    /// The format asked for, or the one the output file's ending says.
-    pub fn format(&self) -> Format {
-        let ending = self.globals.output.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
-        self.globals.format.unwrap_or(match ending {
-            Some("json") => Format::Json,
-            Some("md" | "markdown") => Format::Markdown,
-            Some("html" | "htm") => Format::Html,
-            Some("sarif") => Format::Sarif,
-            Some("csv") => Format::Csv,
-            Some("svg") => Format::Badge,
-            _ => Format::Text,
-        })
+    /// The format asked for, or the one the output file's ending says, if it is among `known`.
+    ///
+    /// # Errors
+    /// When this command has no such format, or the ending says nothing.
+    pub fn format(&self, known: &[Format]) -> Result<Format, Failure> {
+        let name =
+            |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let names = || known.iter().map(name).collect::<Vec<_>>().join(", ");
+        let output = self.globals.output.as_deref().filter(|path| *path != Path::new("-"));
+        let ending = output.and_then(Path::extension).map(|ending| ending.to_string_lossy().to_lowercase());
+        let format = match (self.globals.format, ending.as_deref()) {
+            (Some(format), _) => format,
+            (None, None | Some("txt")) => Format::Text,
+            (None, Some("json")) => Format::Json,
+            (None, Some("md" | "markdown")) => Format::Markdown,
+            (None, Some("html" | "htm")) => Format::Html,
+            (None, Some("sarif")) => Format::Sarif,
+            (None, Some("csv")) => Format::Csv,
+            (None, Some("svg")) => Format::Badge,
+            // A device such as /dev/stdout.v2 or a log named by date says nothing; formats that are one only need no name.
+            (None, Some(_)) if known == [Format::Text] => Format::Text,
+            (None, Some(ending)) => {
+                let message =
+                    format!("an output ending in `.{ending}` names no format; add --format, one of {}", names());
+                return Err(Failure::usage(message));
+            }
+        };
+        match known.contains(&format) {
+            true => Ok(format),
+            false => Err(Failure::usage(format!("this command does not come as {}; use {}", name(&format), names()))),
+        }
     }
 
     /// Writes the result of a command: to standard output, or whole to the file of `-o`.
@@ -113,12 +130,12 @@ impl Context {
     /// When it cannot be written; a file that was there stays as it was.
     pub fn emit(&self, text: &str) -> Result<(), Failure> {
         match &self.globals.output {
-            Some(path) => {
+            Some(path) if path != Path::new("-") => {
                 write_whole(path, text.as_bytes())?;
                 self.say(&format!("wrote {}", path.display()));
                 Ok(())
             }
-            None => self.to_stdout(text),
+            _ => self.to_stdout(text),
         }
     }
 
@@ -142,6 +159,11 @@ impl Context {
         }
     }
 
+    /// Says why something could not be done, whether or not anybody wants remarks.
+    pub fn complain(&self, failure: &Failure) {
+        let _ = writeln!(std::io::stderr().lock(), "casemate: {}", failure.message);
+    }
+
     /// Says something only to those who asked for more.
     pub fn mention(&self, message: &str) {
         if self.globals.verbose {
@@ -151,8 +173,21 @@ impl Context {
 
     /// Whether standard output is a terminal that wants colour.
     pub fn color(&self) -> bool {
-        let dumb = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         self.globals.output.is_none() && std::io::stdout().is_terminal() && !dumb
+    }
+}
+
+/// The nearest directory from here upwards that is a project: one with a configuration or a ledger.
+fn around() -> PathBuf {
+    let here = PathBuf::from(".");
+    let Ok(absolute) = std::env::current_dir() else { return here };
+    let is_project =
+        |directory: &&Path| directory.join("casemate.toml").is_file() || directory.join(".casemate/ledger").is_dir();
+    match absolute.ancestors().enumerate().find(|(_, directory)| is_project(directory)) {
+        None | Some((0, _)) => here,
+        Some((levels, _)) => (0..levels).map(|_| "..").collect(),
     }
 }
 
@@ -162,18 +197,27 @@ fn directory_name(path: &Path) -> String {
     real.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Writes a file whole or not at all: beside its place first, then renamed.
+/// Writes a file whole or not at all: beside its place first, then renamed. A device or pipe is written to as it is, a link
+/// leads to the file it names.
 ///
 /// # Errors
 /// When it cannot be written; a file that was there stays as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail =
         |error: std::io::Error| Failure::not_evaluated(format!("`{}` could not be written: {error}", path.display()));
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        let device = fs::OpenOptions::new().write(true).open(path);
+        return device.and_then(|mut device| device.write_all(bytes)).map_err(fail);
+    }
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())))?;
-    let temporary = directory.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = fs::write(&temporary, bytes)
-        .and_then(|()| fs::File::open(&temporary)?.sync_all())
+    if path.file_name().is_none() {
+        return Err(Failure::usage(format!("`{}` names no file", path.display())));
+    }
+    // Made anew and never through a link that somebody put there.
+    let temporary = directory.join(format!(".casemate-{}-{}.tmp", std::process::id(), SystemClock.now().unix_ms()));
+    let written = create_anew(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);

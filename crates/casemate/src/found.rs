@@ -47,7 +47,7 @@ pub fn facts<'a>(project: &Project, files: impl Iterator<Item = &'a ScannedFile>
             found(&["finetuned", "third-party-base"]);
         }
         let is_card = file.report.path.rsplit('/').next() == Some("README.md");
-        if let Some((path, _)) = file.seen.as_ref().filter(|_| is_card) {
+        if let Some(path) = file.place.as_ref().filter(|_| is_card) {
             card(path).into_iter().for_each(&mut found);
         }
     }

@@ -81,7 +81,9 @@ pub fn scan(
     evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
     evidence.inputs = vec![Input { name: "rules".into(), digest: rules_digest() }];
     evidence.findings = scanned.findings();
+    let left_out = evidence.findings.len().saturating_sub(FINDINGS_MAX);
     evidence.findings.truncate(FINDINGS_MAX);
+    evidence.facts.insert("findings_left_out".into(), count(left_out));
     (evidence.outcome, evidence.reason) = match verdict {
         _ if self_test.0 != self_test.1 => {
             (Outcome::Unknown, Some("a detector missed the defect planted for it".into()))

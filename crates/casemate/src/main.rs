@@ -19,6 +19,7 @@ mod progress;
 mod render;
 mod report;
 mod scanning;
+mod small_file;
 mod state;
 mod walk;
 

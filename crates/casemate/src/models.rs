@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use casemate_artifact::{Probe, Sniff, formats::FORMATS};
+use casemate_artifact::Verdict;
 use casemate_assess::ModelStage;
-use casemate_core::FileSource;
+use casemate_core::Limits;
 use casemate_provenance::Manifest;
 
-use crate::context::Project;
+use crate::context::{Context, Project};
 use crate::exit::Failure;
+use crate::scanning::{ScanSettings, ScannedFile, scan_files};
 use crate::walk::{Skipped, walk};
 
 /// A model: a file or directory.
@@ -25,18 +26,22 @@ pub struct FoundModel {
     pub stage: Option<ModelStage>,
 }
 
-/// Extensions under which weights of formats without a magic number travel.
-const WEAK_EXTENSIONS: &[&str] =
-    &["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "onnx", "h5", "keras", "pb", "tflite"];
+/// What a project's files are.
+pub struct Census {
+    /// The models, declared ones first.
+    pub models: Vec<FoundModel>,
+    /// What was not looked at, and why.
+    pub skipped: Vec<Skipped>,
+    /// Whether looking was interrupted.
+    pub incomplete: bool,
+}
 
-/// Directories of installed software: their models are their packages' affair, not the project's.
-const ENVIRONMENTS: &[&str] = &["node_modules", "site-packages", ".venv", "venv", "target", "__pycache__"];
-
-/// The project's models, declared ones first.
+/// Looks at every file of the project that no declared model covers, and counts as models those that hold one or are
+/// anything but clean: neither a name nor a declaration as data hides a model.
 ///
 /// # Errors
 /// When a declared path does not exist.
-pub fn models(project: &Project) -> Result<(Vec<FoundModel>, Vec<Skipped>), Failure> {
+pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
     let mut models = Vec::new();
     for declared in &project.config.models {
         let path = project.root.join(&declared.path);
@@ -50,51 +55,81 @@ pub fn models(project: &Project) -> Result<(Vec<FoundModel>, Vec<Skipped>), Fail
         }
         models.push(FoundModel {
             name: declared.name.clone(),
-            shown: declared.path.trim_end_matches('/').into(),
+            shown: declared.path.clone(),
             path,
             stage: declared.stage,
         });
     }
     let walked = walk(".", &project.root);
-    // Datasets are no excuse: a model among the data is a model.
-    let covered: Vec<&str> = project.config.models.iter().map(|model| model.path.trim_end_matches('/')).collect();
-    let mut places: Vec<String> = Vec::new();
-    for (shown, path) in &walked.files {
-        let is_covered = covered.iter().any(|cover| *cover == "." || is_under(shown, cover));
-        let is_installed = shown.split('/').any(|part| ENVIRONMENTS.contains(&part));
-        if !is_covered && !is_installed && is_model(shown, path) {
-            // A model at the top is the file itself: the whole project would change with every edit.
-            places.push(shown.rsplit_once('/').map_or(shown.as_str(), |(directory, _)| directory).to_owned());
+    let mut skipped = walked.skipped;
+    let covered =
+        |shown: &str| project.config.models.iter().any(|model| model.path == "." || is_under(shown, &model.path));
+    let mut environments: BTreeMap<PathBuf, (String, u64)> = BTreeMap::new();
+    let mut uncovered = Vec::new();
+    for (shown, path) in walked.files.into_iter().filter(|(shown, _)| !covered(shown)) {
+        match environment(&project.root, &path) {
+            Some(environment) => {
+                let shown = environment.strip_prefix(&project.root).unwrap_or(&environment).display().to_string();
+                environments.entry(environment).or_insert((shown, 0)).1 += 1;
+            }
+            None => uncovered.push((shown, path)),
         }
     }
-    places.sort();
-    places.dedup();
-    let tops: Vec<&String> =
-        places.iter().filter(|place| !places.iter().any(|other| other != *place && is_under(place, other))).collect();
-    models.extend(tops.into_iter().map(|place| FoundModel {
-        name: place.clone(),
-        shown: place.clone(),
-        path: project.root.join(place),
-        stage: None,
+    skipped.extend(environments.into_values().map(|(path, files)| Skipped {
+        path,
+        reason: format!("installed software, {files} files"),
+        matters: false,
     }));
-    Ok((models, walked.skipped))
+    let limits = Limits::default();
+    let scanned = scan_files(context, &uncovered, ScanSettings { limits: &limits, hash: false });
+    models.extend(undeclared(project, &scanned.files));
+    Ok(Census { models, skipped, incomplete: scanned.incomplete })
 }
 
+/// Models nobody declared: the topmost directories that hold one, and files at the project's top.
+fn undeclared(project: &Project, files: &[ScannedFile]) -> Vec<FoundModel> {
+    let mut places: BTreeMap<PathBuf, String> = BTreeMap::new();
+    // What could not be read may be one as well: its directory is looked at as a model, and ends as unscannable.
+    let counts = |file: &&ScannedFile| {
+        file.is_model || file.report.verdict >= Verdict::Suspicious || file.report.format == UNREAD
+    };
+    for file in files.iter().filter(counts) {
+        let Some(path) = &file.place else { continue };
+        let shown = &file.report.path;
+        // A model at the top is the file itself: the whole project would change with every edit.
+        match (path.parent().filter(|parent| *parent != project.root), shown.rsplit_once('/')) {
+            (Some(parent), Some((directory, _))) => drop(places.insert(parent.to_owned(), directory.to_owned())),
+            _ => drop(places.insert(path.clone(), shown.clone())),
+        }
+    }
+    let tops =
+        places.iter().filter(|(place, _)| !places.keys().any(|other| other != *place && place.starts_with(other)));
+    tops.map(|(path, shown)| FoundModel { name: shown.clone(), shown: shown.clone(), path: path.clone(), stage: None })
+        .collect()
+}
+
+/// Format of a file that could not be read at all.
+pub const UNREAD: &str = "unreadable";
+
+/// Whether `path` is `directory` or lies below it.
 fn is_under(path: &str, directory: &str) -> bool {
     path == directory || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a file is a model or part of one: by content, and for formats without a magic number by name as well.
-fn is_model(shown: &str, path: &Path) -> bool {
-    let extension = shown.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
-    let by_name = WEAK_EXTENSIONS.contains(&extension.as_str());
-    let Ok(source) = FileSource::open(path) else { return by_name };
-    let Ok(probe) = Probe::read(&source) else { return by_name };
-    let certain = FORMATS.iter().find(|format| format.sniff(&probe) == Sniff::Certain).map(|format| format.meta());
-    by_name || certain.is_some_and(|meta| meta.is_model || (meta.id == "zip" && by_name))
+/// The directory of installed software that `path` lies in, if any: its models are its packages' affair. A directory counts
+/// by its name where only tools make such names, else by the mark its tool leaves in it.
+fn environment(root: &Path, path: &Path) -> Option<PathBuf> {
+    let above: Vec<&Path> = path.ancestors().skip(1).take_while(|above| *above != root).collect();
+    let is_environment = |directory: &&&Path| {
+        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        matches!(name, "node_modules" | "site-packages" | "__pycache__")
+            || directory.join("pyvenv.cfg").is_file()
+            || directory.join("CACHEDIR.TAG").is_file()
+    };
+    above.iter().rev().find(is_environment).map(|directory| directory.to_path_buf())
 }
 
-/// Digests of the declared datasets, by name.
+/// Manifests of the declared datasets, by name.
 ///
 /// # Errors
 /// When one cannot be read.

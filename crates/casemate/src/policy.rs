@@ -42,7 +42,7 @@ impl ScanPolicy {
         let at = |what: &dyn std::fmt::Display| {
             Failure::usage(format!("policy `{name}`: {what}; use standard, strict or a TOML file"))
         };
-        let text = std::fs::read_to_string(Path::new(name)).map_err(|error| at(&error))?;
+        let text = crate::small_file::read(Path::new(name)).map_err(|error| at(&error))?;
         let policy: Self = toml::from_str(&text).map_err(|error| at(&crate::config::at_line(&text, &error)))?;
         let known = |rule: &str| DETECTORS.iter().any(|detector| detector.meta().id == rule);
         match policy.severity.keys().find(|rule| !known(rule)) {

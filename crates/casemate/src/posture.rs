@@ -1,7 +1,6 @@
 //! From the ledger to a posture: catalogue, policies and waivers read, evidence assessed, a gate asked.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use casemate_assess::gate::{self, Gates};
@@ -16,6 +15,7 @@ use crate::gather;
 use crate::models::FoundModel;
 use crate::report::Posture;
 use crate::scanning::rules_digest;
+use crate::small_file;
 
 /// What verdicts are computed with.
 pub struct Rules {
@@ -46,8 +46,7 @@ impl Rules {
         let mut gates = catalogue.gates().clone();
         if let Some(path) = &project.config.policy.gates {
             let full = project.root.join(path);
-            let text =
-                fs::read_to_string(&full).map_err(|error| Failure::usage(format!("`{}`: {error}", full.display())))?;
+            let text = small_file::read(&full).map_err(Failure::usage)?;
             gates = gates.with_policy(path, &text, &catalogue).map_err(|errors| mistakes("the gates", &errors))?;
         }
         let directory = project.root.join(project.config.policy.waivers.as_deref().unwrap_or("waivers"));
@@ -126,18 +125,17 @@ fn mistakes(what: &str, errors: &[CatalogueError]) -> Failure {
     Failure::usage(format!("{what} cannot be used: {}", lines.join("; ")))
 }
 
-/// The TOML files directly or one level under `directory`, by path relative to it.
+/// The TOML files under `directory`, by path relative to it.
 fn toml_files(directory: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let at = |path: &Path, error: &dyn std::fmt::Display| Failure::usage(format!("`{}`: {error}", path.display()));
     if !directory.is_dir() {
-        return Err(at(directory, &"is no directory"));
+        return Err(Failure::usage(format!("`{}` is no directory", directory.display())));
     }
-    let mut files = Vec::new();
-    for (shown, path) in crate::walk::walk(".", directory).files {
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = fs::read_to_string(&path).map_err(|error| at(&path, &error))?;
-            files.push((shown, text));
-        }
+    let walked = crate::walk::walk(".", directory);
+    // A rule that cannot be read would be a rule that is not applied.
+    if let Some(skipped) = walked.skipped.iter().find(|skipped| skipped.matters) {
+        return Err(Failure::usage(format!("`{}` in `{}`: {}", skipped.path, directory.display(), skipped.reason)));
     }
-    Ok(files)
+    let is_toml = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+    let files = walked.files.into_iter().filter(|(_, path)| is_toml(path));
+    files.map(|(shown, path)| Ok((shown, small_file::read(&path).map_err(Failure::usage)?))).collect()
 }

@@ -286,17 +286,11 @@ fn shortened(ids: &[String], n: usize) -> String {
     }
 }
 
-/// The commands that gather what a gap waits for, each once, with whether this build runs it.
-fn gap_commands(kinds: &[MissingKind]) -> Vec<(&str, bool)> {
-    let mut commands: Vec<(&str, bool)> = Vec::new();
-    for kind in kinds {
-        match commands.iter_mut().find(|(command, _)| *command == kind.command) {
-            Some((_, available)) => *available |= kind.available,
-            None => commands.push((&kind.command, kind.available)),
-        }
-    }
-    commands.sort_by_key(|(_, available)| !available);
-    commands
+/// The kinds of evidence a gap waits for, the first few; and how many more.
+fn gap_kinds(kinds: &[MissingKind]) -> (Vec<&str>, usize) {
+    const SHOWN_MAX: usize = 3;
+    let shown = kinds.iter().take(SHOWN_MAX).map(|kind| kind.kind.as_str()).collect();
+    (shown, kinds.len().saturating_sub(SHOWN_MAX))
 }
 
 /// What is to be said of an action whose command this build does not have.

@@ -41,6 +41,12 @@ pub struct Report {
     pub evidence: Vec<String>,
     /// Counts and words that belong to the command.
     pub summary: BTreeMap<&'static str, serde_json::Value>,
+    /// What a reader has to know besides: what was not looked at, an interruption, a policy.
+    #[serde(skip)]
+    pub remarks: Vec<String>,
+    /// How the project is named on the command line, for hints: `-C DIR `, or nothing.
+    #[serde(skip)]
+    pub at: String,
     /// The posture, for `check`, `assess` and `report`.
     #[serde(flatten)]
     pub posture: Option<Posture>,
@@ -158,6 +164,8 @@ impl Report {
             measurements: Vec::new(),
             evidence: Vec::new(),
             summary: BTreeMap::new(),
+            remarks: Vec::new(),
+            at: String::new(),
             posture: None,
         }
     }

@@ -1,17 +1,19 @@
 //! Scanning files: from paths to artifacts, in parallel, each file read once for its digest and by ranges for its content.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
-use casemate_provenance::{HashChoice, Manifest, hash, sha256};
+use casemate_provenance::manifest::Error as ManifestError;
+use casemate_provenance::{HashChoice, Manifest, Snapshot, hash, sha256};
 use rayon::prelude::*;
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::models::UNREAD;
 use crate::progress;
 use crate::report::{ArtifactReport, DigestSet};
 use crate::walk::{Skipped, walk};
@@ -41,15 +43,10 @@ pub struct ScannedFile {
     pub runs_code_by_design: bool,
     /// Whether it carries a chat template.
     pub has_template: bool,
-    /// Where it is, and its length and time of change before it was read.
-    pub seen: Option<(PathBuf, Stamp)>,
-}
-
-/// Length and time of change of a file: what a writer cannot leave alone by accident.
-pub type Stamp = (u64, Option<std::time::SystemTime>);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.len(), metadata.modified().ok()))
+    /// Whether it holds a model.
+    pub is_model: bool,
+    /// Where it is, unless it came from elsewhere.
+    pub place: Option<PathBuf>,
 }
 
 /// How to scan.
@@ -79,7 +76,7 @@ pub fn rules_digest() -> Digest {
 pub fn limits(path: Option<&Path>) -> Result<Limits, Failure> {
     let Some(path) = path else { return Ok(Limits::default()) };
     let at = |what: &dyn std::fmt::Display| Failure::usage(format!("`{}`: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
+    let text = crate::small_file::read(path).map_err(Failure::usage)?;
     let limits: Limits = toml::from_str(&text).map_err(|error| at(&crate::config::at_line(&text, &error)))?;
     limits.check().map_err(|error| at(&error))?;
     Ok(limits)
@@ -88,13 +85,20 @@ pub fn limits(path: Option<&Path>) -> Result<Limits, Failure> {
 /// Scans every file at or under `paths`, each given as shown and where it is.
 pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
     let mut files = Vec::new();
-    let mut scanned = Scanned::default();
+    let mut skipped = Vec::new();
     for (shown, path) in paths {
         let walked = walk(shown, path);
         files.extend(walked.files);
-        scanned.skipped.extend(walked.skipped);
+        skipped.extend(walked.skipped);
     }
-    files.dedup();
+    // One file under several spellings is looked at once.
+    let mut seen = HashSet::new();
+    files.retain(|(_, path)| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    Scanned { skipped, ..scan_files(context, &files, settings) }
+}
+
+/// Scans exactly `files`, each given as shown and where it is.
+pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
     let bytes = files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
     let bar = progress::bar(context, "scanning", bytes);
     let scanner = Scanner::new(settings.limits.clone());
@@ -111,18 +115,68 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
     let results: Vec<_> =
         if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
-    scanned.incomplete = results.iter().any(Option::is_none);
-    scanned.files = results.into_iter().flatten().collect();
-    scanned
+    let incomplete = results.iter().any(Option::is_none);
+    Scanned { files: results.into_iter().flatten().collect(), skipped: Vec::new(), incomplete }
+}
+
+/// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.
+///
+/// The manifest lists the files, exactly those are scanned, and at the end nothing may have been added, taken away or
+/// written to since.
+///
+/// # Errors
+/// When there is no manifest, or something changed meanwhile.
+pub fn scan_model(
+    context: &Context,
+    shown: &str,
+    path: &Path,
+    limits: &Limits,
+) -> Result<(Manifest, Scanned), ManifestError> {
+    let snapshot = Snapshot::take(path, &|_| ())?;
+    let root = shown.trim_end_matches('/');
+    let files: Vec<(String, PathBuf)> = snapshot
+        .files()
+        .iter()
+        .map(|(name, file)| match (name.as_str(), root) {
+            (".", root) => (root.to_owned(), file.clone()),
+            (name, ".") => (name.to_owned(), file.clone()),
+            (name, root) => (format!("{root}/{name}"), file.clone()),
+        })
+        .collect();
+    let mut scanned = scan_files(context, &files, ScanSettings { limits, hash: false });
+    snapshot.still_holds()?;
+    scanned.skipped = snapshot
+        .manifest
+        .skipped
+        .iter()
+        .map(|skipped| Skipped {
+            path: format!("{root}/{}", skipped.path),
+            reason: skipped.reason.clone(),
+            matters: false,
+        })
+        .collect();
+    let digests: HashMap<&str, Digest> = files
+        .iter()
+        .zip(&snapshot.manifest.entries)
+        .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
+        .collect();
+    for file in &mut scanned.files {
+        file.report.digest = digests.get(file.report.path.as_str()).map(|sha256| DigestSet { sha256: *sha256 });
+    }
+    Ok((snapshot.manifest, scanned))
 }
 
 fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings<'_>) -> ScannedFile {
-    let seen = stamp(path).map(|stamp| (path.to_owned(), stamp));
-    let file = match FileSource::open(path) {
+    let mut file = match FileSource::open(path) {
         Ok(source) => scan_source(scanner, shown, Arc::new(source), settings),
-        Err(error) => not_judged(shown, 0, format!("cannot be read: {error}")),
+        Err(error) => {
+            let mut file = not_judged(shown, 0, format!("cannot be read: {error}"));
+            file.report.format = UNREAD;
+            file
+        }
     };
-    ScannedFile { seen, ..file }
+    file.place = Some(path.to_owned());
+    file
 }
 
 /// Scans one source, called `shown`.
@@ -148,7 +202,8 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         bytes_unclaimed: scan.bytes_unclaimed,
         runs_code_by_design: scan.runs_code_by_design,
         has_template: scan.has_template,
-        seen: None,
+        is_model: scan.is_model,
+        place: None,
         report: ArtifactReport {
             path: scan.path,
             size: scan.size_bytes,
@@ -164,7 +219,8 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
     }
 }
 
-fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
+/// A file that could not be judged, and why.
+pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
     let finding = Finding {
         rule: "content-undecodable".into(),
         severity: Severity::Medium,
@@ -179,7 +235,8 @@ fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         bytes_unclaimed: 0,
         runs_code_by_design: false,
         has_template: false,
-        seen: None,
+        is_model: false,
+        place: None,
         report: ArtifactReport {
             path: shown.into(),
             size,
@@ -201,35 +258,6 @@ impl Scanned {
         let unseen = self.incomplete || self.files.is_empty() || self.skipped.iter().any(|skipped| skipped.matters);
         let floor = if unseen { Verdict::Unscannable } else { Verdict::Clean };
         self.files.iter().map(|file| file.report.verdict).fold(floor, Verdict::max)
-    }
-
-    /// Takes the digests of `manifest`, whose root was scanned as `root`: each file is hashed once.
-    ///
-    /// # Errors
-    /// When a file changed since it was scanned, so that digest and verdict would be about different bytes.
-    pub fn take_digests(&mut self, root: &str, manifest: &Manifest) -> Result<(), Failure> {
-        let root = root.trim_end_matches('/');
-        let digests: HashMap<String, Digest> = manifest
-            .entries
-            .iter()
-            .map(|entry| match (entry.path.as_str(), root) {
-                (".", _) => (root.to_owned(), entry.sha256),
-                (path, ".") => (path.to_owned(), entry.sha256),
-                (path, root) => (format!("{root}/{path}"), entry.sha256),
-            })
-            .collect();
-        for file in &mut self.files {
-            let changed = file.seen.as_ref().is_some_and(|(path, seen)| stamp(path) != Some(*seen));
-            if changed {
-                let message = format!(
-                    "`{}` changed while it was looked at; run again when nothing writes to it",
-                    file.report.path
-                );
-                return Err(Failure::not_evaluated(message));
-            }
-            file.report.digest = digests.get(&file.report.path).map(|sha256| DigestSet { sha256: *sha256 });
-        }
-        Ok(())
     }
 
     /// Number of files with `verdict`.

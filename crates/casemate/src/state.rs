@@ -6,17 +6,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use casemate_core::{Evidence, EvidenceSink, Record};
+use casemate_core::{Evidence, Record};
+use casemate_provenance::files::open_lock;
 use casemate_provenance::ledger::{self, Problem};
-use casemate_provenance::{Checkpoint, KeyPair, Ledger, LedgerSink, NoteKey, Trust, VerifyReport};
+use casemate_provenance::{KeyPair, Ledger, NoteKey, PublicKey, Trust, VerifyReport};
 
 use crate::context::Project;
 use crate::exit::Failure;
+use crate::small_file;
 
-/// An opened ledger with the keys to append to it.
+/// An opened ledger. Reading it needs public keys only; the private ones are read when something is appended.
 pub struct State {
     directory: PathBuf,
-    sink: LedgerSink,
+    ledger: Ledger,
     key: NoteKey,
     /// Whether keys and ledger were made just now.
     pub created: bool,
@@ -34,10 +36,11 @@ impl State {
     /// When they cannot be read or made.
     pub fn open_or_create(project: &Project) -> Result<Self, Failure> {
         let directory = &project.state;
+        refuse_link(directory)?;
         let fail = |error: std::io::Error| Failure::not_evaluated(format!("`{}`: {error}", directory.display()));
         fs::create_dir_all(directory).map_err(fail)?;
         // Two first runs at once must not make two sets of keys.
-        let lock = fs::File::create(directory.join("create.lock")).map_err(fail)?;
+        let lock = open_lock(&directory.join("create.lock")).map_err(Failure::not_evaluated)?;
         lock.lock().map_err(fail)?;
         let created = !Self::exists(project);
         if created {
@@ -52,10 +55,13 @@ impl State {
     /// When there is none, or it cannot be read.
     pub fn open_existing(project: &Project) -> Result<Self, Failure> {
         match Self::exists(project) {
-            true => Self::open(&project.state, false),
+            true => {
+                refuse_link(&project.state)?;
+                Self::open(&project.state, false)
+            }
             false => {
                 let message =
-                    format!("there is no ledger in `{}`; run `casemate check` first", project.state.display());
+                    format!("there is no ledger in `{}`; run `casemate check` there first", project.state.display());
                 Err(Failure::not_evaluated(message))
             }
         }
@@ -63,36 +69,32 @@ impl State {
 
     fn open(directory: &Path, created: bool) -> Result<Self, Failure> {
         let key = |role: &str| {
-            let path = key_path(directory, role);
-            KeyPair::load(&path).map_err(|error| Failure::not_evaluated(format!("signing key: {error}")))
+            let path = directory.join("keys").join(format!("{role}.pub.pem"));
+            PublicKey::load(&path).map_err(|error| {
+                Failure::not_evaluated(format!(
+                    "public key: {error}; restore the state directory from a copy, or move it away to begin anew"
+                ))
+            })
         };
         let (evidence_key, ledger_key) = (key("evidence")?, key("ledger")?);
-        let origin_path = directory.join("origin");
-        let origin = fs::read_to_string(&origin_path)
-            .map_err(|error| Failure::not_evaluated(format!("`{}`: {error}", origin_path.display())))?;
-        let note_key = NoteKey::new(origin.trim_end(), ledger_key.public()).map_err(Failure::integrity)?;
-        let trust = Trust { ledger: note_key.clone(), evidence: vec![evidence_key.public()] };
+        let origin = small_file::read(&directory.join("origin"))
+            .map_err(|error| Failure::not_evaluated(format!("{error}; restore the state directory from a copy")))?;
+        let note_key = NoteKey::new(origin.trim_end(), ledger_key).map_err(|error| {
+            Failure::integrity(format!("the ledger's name in `{}`: {error}", directory.join("origin").display()))
+        })?;
+        let trust = Trust { ledger: note_key.clone(), evidence: vec![evidence_key] };
         let ledger = Ledger::open(&directory.join("ledger"), trust).map_err(failure)?;
-        let sink = LedgerSink { ledger, evidence_key, ledger_key };
-        Ok(Self { directory: directory.to_owned(), sink, key: note_key, created })
+        Ok(Self { directory: directory.to_owned(), ledger, key: note_key, created })
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
-        &self.sink.ledger
+        &self.ledger
     }
 
     /// The key its heads are signed with.
     pub fn key(&self) -> &NoteKey {
         &self.key
-    }
-
-    /// The largest head seen here before.
-    ///
-    /// # Errors
-    /// When the file is there and cannot be believed.
-    pub fn remembered(&self) -> Result<Option<Checkpoint>, Failure> {
-        ledger::remembered(&self.seen_path(), &self.key).map_err(failure)
     }
 
     fn seen_path(&self) -> PathBuf {
@@ -102,11 +104,18 @@ impl State {
     /// Recomputes everything against the largest head seen, and remembers the present one where it holds.
     ///
     /// # Errors
-    /// When the remembered head cannot be read or kept.
+    /// When the remembered head cannot be believed.
     pub fn verify(&self) -> Result<VerifyReport, Failure> {
-        let report = self.ledger().verify(self.remembered()?.as_ref());
-        if report.is_intact() {
-            self.ledger().remember(&self.seen_path()).map_err(failure)?;
+        let remembered = ledger::remembered(&self.seen_path(), &self.key).map_err(failure)?;
+        let mut report = self.ledger.verify(remembered.as_ref());
+        if remembered.is_none() && report.tree_size > 0 {
+            report.notes.push("no head was remembered here before, so a rollback could not be seen".into());
+        }
+        if report.is_intact()
+            && let Err(error) = self.ledger.remember(&self.seen_path())
+        {
+            // Reading needs no place to write; what was seen is then not kept.
+            report.notes.push(format!("the head seen could not be remembered: {error}"));
         }
         Ok(report)
     }
@@ -114,11 +123,16 @@ impl State {
     /// Appends evidence, all of it or nothing, and returns the ledger ids.
     ///
     /// # Errors
-    /// When it could not be made durable.
+    /// When the private keys cannot be read, or it could not be made durable.
     pub fn append(&mut self, batch: &[Evidence]) -> Result<Vec<String>, Failure> {
-        let ids = self.sink.append(batch).map_err(Failure::not_evaluated)?;
-        self.ledger().remember(&self.seen_path()).map_err(failure)?;
-        Ok(ids)
+        let key = |role: &str| {
+            let path = key_path(&self.directory, role);
+            KeyPair::load(&path).map_err(|error| Failure::not_evaluated(format!("signing key: {error}")))
+        };
+        let (evidence_key, ledger_key) = (key("evidence")?, key("ledger")?);
+        let appended = self.ledger.append(batch, &evidence_key, &ledger_key).map_err(failure)?;
+        self.ledger.remember(&self.seen_path()).map_err(failure)?;
+        Ok(appended.ids)
     }
 
     /// Every record, checked.
@@ -126,11 +140,23 @@ impl State {
     /// # Errors
     /// Exit 4 with the first problem when any record does not verify.
     pub fn records(&self) -> Result<Vec<Record>, Failure> {
-        let all = self.ledger().records().map_err(failure)?;
+        let all = self.ledger.records().map_err(failure)?;
         match all.problems.first() {
             Some(problem) => Err(Failure::integrity(describe(problem))),
             None => Ok(all.records.into_iter().map(|record| record.record).collect()),
         }
+    }
+}
+
+/// A state directory that is a link leads keys and ledger wherever a repository wants them.
+fn refuse_link(directory: &Path) -> Result<(), Failure> {
+    let links = [directory.to_owned(), directory.join("keys"), directory.join("ledger")];
+    match links.iter().find(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())) {
+        Some(path) => {
+            let message = format!("`{}` is a link; name the directory it stands for with --state", path.display());
+            Err(Failure::not_evaluated(message))
+        }
+        None => Ok(()),
     }
 }
 
@@ -157,6 +183,11 @@ fn create(project: &Project) -> Result<(), Failure> {
             pair.public().save(&public).map_err(|error| Failure::not_evaluated(format!("public key: {error}")))?;
         }
         pairs.push(pair);
+    }
+    // Keys and records of a machine do not belong in version control.
+    let ignore = directory.join(".gitignore");
+    if !ignore.exists() {
+        crate::context::write_whole(&ignore, b"*\n")?;
     }
     let origin = origin(&project.name);
     crate::context::write_whole(&directory.join("origin"), format!("{origin}\n").as_bytes())?;

@@ -22,13 +22,12 @@ pub struct Skipped {
     pub path: String,
     /// Why.
     pub reason: String,
-    /// Whether it could hold a model all the same, so that the whole cannot be called clean.
-    #[serde(skip)]
+    /// Whether it could hold a model, so that the whole cannot be called clean.
     pub matters: bool,
 }
 
-/// Directories that hold tools and history, never a project's own models.
-const TOOL_DIRECTORIES: &[&str] = &[".git", ".casemate", ".hg", ".svn"];
+/// Directories at the top that hold history and casemate's own state: the ones a model's manifest leaves out as well.
+const TOOL_DIRECTORIES: &[&str] = &[".git", ".casemate"];
 
 /// Deeper than any project; also ends what links cannot.
 const DEPTH_MAX: usize = 128;
@@ -53,26 +52,37 @@ pub fn walk(shown: &str, root: &Path) -> Walked {
             walked.files.push((shown, path));
             continue;
         }
-        let first_visit = fs::canonicalize(&path).is_ok_and(|real| seen.insert(real));
-        if !first_visit || depth > DEPTH_MAX {
-            walked.skip(shown, "a link to a directory that is looked at elsewhere, or too deep", false);
+        match fs::canonicalize(&path).map(|real| seen.insert(real)) {
+            Ok(true) => {}
+            Ok(false) => {
+                walked.skip(shown, "a link to a directory that is looked at elsewhere", false);
+                continue;
+            }
+            Err(error) => {
+                walked.skip(shown, error, true);
+                continue;
+            }
+        }
+        if depth > DEPTH_MAX {
+            walked.skip(shown, format!("lies deeper than {DEPTH_MAX} directories"), true);
             continue;
         }
         match children(&path) {
             Ok(names) => waiting.extend(names.into_iter().filter_map(|(name, child)| {
-                let shown = if shown == "." { name.clone() } else { format!("{}/{name}", shown.trim_end_matches('/')) };
-                match TOOL_DIRECTORIES.contains(&name.as_str()) {
+                let below = if shown == "." { name.clone() } else { format!("{}/{name}", shown.trim_end_matches('/')) };
+                let is_tool = depth == 0 && TOOL_DIRECTORIES.contains(&name.as_str()) && child.is_dir();
+                match is_tool {
                     true => {
-                        walked.skip(shown, "belongs to a tool", false);
+                        walked.skip(below, "history or state of a tool", false);
                         None
                     }
-                    false => Some((shown, child, depth + 1)),
+                    false => Some((below, child, depth + 1)),
                 }
             })),
             Err(error) => walked.skip(shown, error, true),
         }
     }
-    walked.files.sort();
+    walked.files.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     walked.skipped.sort();
     walked
 }

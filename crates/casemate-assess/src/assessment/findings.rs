@@ -22,6 +22,8 @@ pub struct OpenFinding {
     pub finding: Finding,
     /// True when every control it speaks to is waived.
     pub waived: bool,
+    /// True when it is about a model in use, or about no model.
+    pub in_use: bool,
 }
 
 /// The findings that stand, the worst first.
@@ -43,6 +45,7 @@ pub(super) fn open(judge: &Judge<'_>, models: &[ModelAssessment]) -> Vec<OpenFin
                 subject: record.evidence.subject.clone(),
                 record: record.id.clone(),
                 waived: is_waived(finding, &record.evidence.subject, models),
+                in_use: is_in_use(&record.evidence.subject, models),
                 finding: finding.clone(),
             }));
         }
@@ -68,7 +71,7 @@ fn standing<'a>(records: &[&'a Record]) -> Vec<&'a Record> {
 /// A finding is waived when every control it speaks to is, for each model it may concern.
 fn is_waived(finding: &Finding, subject: &Subject, models: &[ModelAssessment]) -> bool {
     let concerns = |model: &&ModelAssessment| {
-        model.counts && (subject.kind != SubjectKind::Model || model.digest == Some(subject.digest))
+        model.is_present() && (subject.kind != SubjectKind::Model || model.digest == Some(subject.digest))
     };
     let waived = |state: &ControlState| state.waiver.is_some();
     let all_waived = |id: &String| {
@@ -77,6 +80,11 @@ fn is_waived(finding: &Finding, subject: &Subject, models: &[ModelAssessment]) -
         states.peek().is_some() && states.all(waived)
     };
     !finding.controls.is_empty() && finding.controls.iter().all(all_waived)
+}
+
+fn is_in_use(subject: &Subject, models: &[ModelAssessment]) -> bool {
+    subject.kind != SubjectKind::Model
+        || models.iter().any(|model| model.counts && model.digest == Some(subject.digest))
 }
 
 struct Current {
@@ -89,7 +97,7 @@ impl Current {
     fn new(judge: &Judge<'_>, models: &[ModelAssessment]) -> Self {
         let situation = judge.situation;
         Self {
-            models: models.iter().filter(|model| model.counts).filter_map(|model| model.digest).collect(),
+            models: models.iter().filter(|model| model.is_present()).filter_map(|model| model.digest).collect(),
             datasets: situation.datasets.iter().map(|dataset| dataset.digest).collect(),
             catalogues: situation.inputs.get("catalogue").cloned().unwrap_or_default(),
         }

@@ -297,3 +297,22 @@ fn a_waiver_covers_what_is_open_and_earns_nothing() {
     situation.waivers = fixture::waivers("SUP-01", "another");
     assert_eq!(judged_in(&situation, scan(), &[]).state, State::Unknown);
 }
+
+#[test]
+fn a_run_under_a_fast_clock_does_not_outlast_the_runs_after_it() {
+    let mut ahead = passing("artifact.scan");
+    ahead.finished_at = NOW().plus_days(40);
+    ahead.started_at = ahead.finished_at;
+    let catalogue = fixture::catalogue(&[scan()]);
+    let situation = fixture::situation();
+    let judge_all = |records: &[Record]| {
+        let facts = SystemFacts::gather(records, situation.now);
+        let judge = Judge::new(&catalogue, records, &facts, &situation);
+        judge.control(catalogue.controls().next().unwrap(), situation.models.first()).state
+    };
+    let first = Record { index: 0, ..fixture::record(ahead) };
+    let second = Record { index: 1, ..fixture::record(passing("artifact.scan")) };
+    assert_eq!(judge_all(std::slice::from_ref(&first)), State::Unknown);
+    assert_eq!(judge_all(&[second.clone(), first.clone()]), State::Pass);
+    assert_eq!(judge_all(&[first, second]), State::Pass);
+}

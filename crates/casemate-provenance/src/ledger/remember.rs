@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::tree::Tree;
 use super::{DirectoryStorage, Error, Ledger, Storage};
+use crate::files::open_lock;
 use crate::note::{self, Checkpoint, NoteKey};
 
 /// The head kept in the file `path`, or `None` when there is no such file.
@@ -59,9 +60,10 @@ fn turn(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let directory = path.parent().unwrap_or(Path::new("."));
-    let lock =
-        fs::create_dir_all(directory).and_then(|()| File::create(&name)).and_then(|file| file.lock().map(|()| file));
-    Ok(lock.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", Path::new(&name).display())))?)
+    fs::create_dir_all(directory)?;
+    let file = open_lock(Path::new(&name))?;
+    file.lock()?;
+    Ok(file)
 }
 
 fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::files::{create_anew, named, open_lock};
 use crate::keys::sync_directory;
 
 /// Ends the names of files that are not whole yet.
@@ -105,7 +106,7 @@ impl DirectoryStorage {
     fn write_temporary(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.root.join(format!("{path}{TEMPORARY}"));
         let write = || {
-            let mut file = File::create(&temporary)?;
+            let mut file = create_anew(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()
         };
@@ -198,9 +199,12 @@ impl Storage for DirectoryStorage {
         let path = self.lock_path();
         let fail = |error| named(&path, error);
         if kind == LockKind::Exclusive {
-            let file = File::options().create(true).append(true).open(&path).map_err(fail)?;
+            let file = open_lock(&path)?;
             file.lock().map_err(fail)?;
             return Ok(Box::new(file));
+        }
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "a lock must be a regular file")));
         }
         match File::open(&path) {
             Ok(file) => {
@@ -212,10 +216,6 @@ impl Storage for DirectoryStorage {
             Err(error) => Err(fail(error)),
         }
     }
-}
-
-fn named(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -190,3 +190,25 @@ proptest! {
         prop_assert_eq!(a == b, build(&a).digest() == build(&b).digest());
     }
 }
+
+#[test]
+fn a_snapshot_notices_what_is_added_replaced_or_written_to() {
+    let changes: [fn(&Path); 4] = [
+        |root| fs::write(root.join("added"), b"x").unwrap(),
+        |root| fs::remove_file(root.join("b")).unwrap(),
+        |root| fs::write(root.join("a"), b"other").unwrap(),
+        |root| {
+            fs::write(root.join("new"), b"one").unwrap();
+            fs::rename(root.join("new"), root.join("a")).unwrap();
+        },
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), b"one").unwrap();
+        fs::write(dir.path().join("b"), b"two").unwrap();
+        let snapshot = Snapshot::take(dir.path(), &|_| ()).unwrap();
+        snapshot.still_holds().unwrap();
+        change(dir.path());
+        assert!(matches!(snapshot.still_holds(), Err(Error::Changed { .. })), "change {n}");
+    }
+}

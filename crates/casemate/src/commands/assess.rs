@@ -8,7 +8,7 @@ use casemate_core::{Digest, Outcome};
 use casemate_provenance::Manifest;
 use serde_json::json;
 
-use super::check::refuse_damaged;
+use super::check::{FORMATS, refuse_damaged};
 use crate::cli::{AssessArgs, Format, ReportArgs};
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
@@ -19,20 +19,20 @@ use crate::state::State;
 
 /// Runs `assess`. The exit code is that of the merge gate.
 pub fn run(context: &Context, args: &AssessArgs) -> Result<Exit, Failure> {
+    let format = context.format(if args.explain { &[Format::Text] } else { FORMATS })?;
     let (report, explanation) = build(context, "assess", GateStage::Merge)?;
-    if args.explain && context.format() == Format::Text {
+    if args.explain {
         context.emit(&explained(&report, explanation.as_ref()))?;
-    } else {
-        super::scan::emit(context, &report)?;
+        return Ok(exit(&report));
     }
-    Ok(exit(&report))
+    Ok(super::scan::emit(context, &report, format, exit(&report)))
 }
 
 /// Runs `report`. Writing it is the job, so it ends with 0 whatever the gate says.
 pub fn report(context: &Context, args: &ReportArgs) -> Result<Exit, Failure> {
+    let format = context.format(FORMATS)?;
     let (report, _) = build(context, "report", stage(&args.stage)?)?;
-    super::scan::emit(context, &report)?;
-    Ok(Exit::Passed)
+    Ok(super::scan::emit(context, &report, format, Exit::Passed))
 }
 
 /// The report of the project around the working directory, from its ledger alone.
@@ -50,7 +50,7 @@ pub fn build(
     let state = State::open_existing(&project)?;
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
-    let models = digests(&project)?;
+    let models = digests(context, &project)?;
     let datasets = models::datasets(&project)?;
     let records = state.records()?;
     let situation = rules.situation(started, &models, &datasets);
@@ -86,9 +86,10 @@ fn used(posture: &Posture) -> Vec<String> {
 ///
 /// # Errors
 /// When a model cannot be read.
-pub fn digests(project: &Project) -> Result<Vec<(FoundModel, Digest)>, Failure> {
-    let (found, _) = models::models(project)?;
-    found
+pub fn digests(context: &Context, project: &Project) -> Result<Vec<(FoundModel, Digest)>, Failure> {
+    let census = models::census(context, project)?;
+    census
+        .models
         .into_iter()
         .map(|model| match Manifest::of_path(&model.path, &|_| ()) {
             Ok(manifest) => Ok((model, manifest.digest())),

@@ -9,7 +9,7 @@ use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Severity};
 use casemate_provenance::{Manifest, VerifyReport};
 use serde_json::json;
 
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, Format};
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
 use crate::found;
@@ -17,8 +17,12 @@ use crate::gather;
 use crate::models::{self, FoundModel};
 use crate::posture::{Rules, stage};
 use crate::report::{DigestSet, Report, ReportSubject};
-use crate::scanning::{ScanSettings, Scanned, limits, scan_paths};
+use crate::scanning::{Scanned, limits, scan_model};
 use crate::state::{State, describe};
+
+/// Formats a posture comes in.
+pub const FORMATS: &[Format] =
+    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
 
 /// A model that was scanned.
 struct ScannedModel {
@@ -30,6 +34,7 @@ struct ScannedModel {
 /// Runs the command.
 pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let started = context.now();
+    let format = context.format(FORMATS)?;
     let project = context.project(args.directory.as_deref())?;
     let stage = stage(&args.stage)?;
     let rules = Rules::load(&project, started)?;
@@ -41,9 +46,9 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
 
-    let (declared, skipped) = models::models(&project)?;
+    let census = models::census(context, &project)?;
     let datasets = models::datasets(&project)?;
-    let scanned = scan_models(context, &declared, &limits)?;
+    let scanned = scan_models(context, &census.models, &limits)?;
     let mut batch = evidence(context, &scanned, started);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
@@ -61,27 +66,29 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let mut report = Report::new("check", subject, started);
     report.finished_at = context.now();
     report.evidence = ids;
-    let fail_on = args.fail_on.or(rules.gates.policy(stage).fail_on);
     fill(&mut report, &scanned);
     report.summary.insert("models", json!(scanned.len()));
-    report.summary.insert("skipped", json!(skipped));
+    report.summary.insert("skipped", json!(census.skipped));
     report.summary.insert("waivers", json!(rules.waiver_findings));
     report.summary.insert("ledger", json!({"records": verified.records, "notes": verified.notes}));
-    let incomplete = scanned.iter().any(|model| model.scanned.incomplete);
+    let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);
+    // What could not be looked at may be a model: then nothing is known about the project as a whole.
+    let unseen = census.skipped.iter().any(|skipped| skipped.matters);
+    report.remarks = super::scan::remarks(&census.skipped, incomplete);
+    report.at = args.directory.as_ref().map(|directory| format!("-C {} ", directory.display())).unwrap_or_default();
     report.summary.insert("incomplete", json!(incomplete));
     let gate = posture.gate.as_ref().map_or(GateOutcome::Unknown, |gate| gate.outcome);
     report.posture = Some(posture);
-    let exit = exit(gate, &report, args.fail_on.and(fail_on), incomplete);
+    let exit = exit(gate, &report, args.fail_on, incomplete || unseen);
     report.outcome = match exit {
         Exit::Passed => Outcome::Pass,
         Exit::PolicyFailed | Exit::Integrity => Outcome::Fail,
         Exit::NotEvaluated | Exit::Usage => Outcome::Unknown,
     };
-    super::scan::emit(context, &report)?;
-    Ok(exit)
+    Ok(super::scan::emit(context, &report, format, exit))
 }
 
-fn exit(gate: GateOutcome, report: &Report, fail_on: Option<Severity>, incomplete: bool) -> Exit {
+fn exit(gate: GateOutcome, report: &Report, fail_on: Option<Severity>, not_all_seen: bool) -> Exit {
     let by_gate = match gate {
         GateOutcome::Pass => Exit::Passed,
         GateOutcome::Failed => Exit::PolicyFailed,
@@ -90,7 +97,7 @@ fn exit(gate: GateOutcome, report: &Report, fail_on: Option<Severity>, incomplet
     };
     let found = fail_on.is_some_and(|bar| report.findings.iter().any(|finding| finding.severity >= bar));
     let by_findings = if found { Exit::PolicyFailed } else { Exit::Passed };
-    by_gate.worse(by_findings).worse(if incomplete { Exit::NotEvaluated } else { Exit::Passed })
+    by_gate.worse(by_findings).worse(if not_all_seen { Exit::NotEvaluated } else { Exit::Passed })
 }
 
 /// A damaged ledger is never built upon.
@@ -110,10 +117,7 @@ fn scan_models(context: &Context, found: &[FoundModel], limits: &Limits) -> Resu
     let mut models = Vec::new();
     for model in found {
         context.mention(&format!("scanning model `{}` in {}", model.name, model.path.display()));
-        // The manifest hashes every file; scanning reads what it needs besides.
-        let settings = ScanSettings { limits, hash: false };
-        let mut scanned = scan_paths(context, &[(model.shown.clone(), model.path.clone())], settings);
-        let manifest = Manifest::of_path(&model.path, &|_| ())
+        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, limits)
             .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
         for collision in &manifest.collisions {
             context.say(&format!(
@@ -121,7 +125,6 @@ fn scan_models(context: &Context, found: &[FoundModel], limits: &Limits) -> Resu
                 model.name, collision.path, collision.other
             ));
         }
-        scanned.take_digests(&model.shown, &manifest)?;
         models.push(ScannedModel { model: model.clone(), digest: manifest.digest(), scanned });
     }
     Ok(models)

@@ -17,15 +17,18 @@ pub fn run(context: &Context, command: &ControlsCommand) -> Result<Exit, Failure
     let rules = Rules::load(&project, context.now())?;
     match command {
         ControlsCommand::List { stage, severity, framework } => {
+            let format = context.format(&[Format::Text, Format::Json, Format::Csv])?;
+            known_filters(&rules, stage.as_deref(), framework.as_deref())?;
             let wanted = |control: &&Control| {
                 stage.as_deref().is_none_or(|stage| control.stage.as_str() == stage)
                     && severity.is_none_or(|severity| control.severity == severity)
                     && framework.as_deref().is_none_or(|id| control.maps.iter().any(|map| map.to_string() == id))
             };
             let controls: Vec<_> = rules.catalogue.controls().filter(wanted).collect();
-            context.emit(&list(&controls, rules.catalogue.controls().count(), context.format())?)?;
+            context.emit(&list(&controls, rules.catalogue.controls().count(), format)?)?;
         }
         ControlsCommand::Explain { id } => {
+            context.format(&[Format::Text])?;
             let id = id.to_uppercase();
             let control = rules.catalogue.control(&id).ok_or_else(|| {
                 Failure::usage(format!("`{id}` is no control; `casemate controls list` names all of them"))
@@ -38,6 +41,27 @@ pub fn run(context: &Context, command: &ControlsCommand) -> Result<Exit, Failure
         }
     }
     Ok(Exit::Passed)
+}
+
+/// A filter that fits nothing by its name alone is a mistake, not an empty list.
+fn known_filters(rules: &Rules, stage: Option<&str>, framework: Option<&str>) -> Result<(), Failure> {
+    let stages: std::collections::BTreeSet<_> =
+        rules.catalogue.controls().map(|control| control.stage.as_str()).collect();
+    if let Some(stage) = stage.filter(|stage| !stages.contains(stage)) {
+        let names: Vec<_> = stages.into_iter().collect();
+        return Err(Failure::usage(format!("`{stage}` is no stage; use one of {}", names.join(", "))));
+    }
+    let Some(wanted) = framework else { return Ok(()) };
+    let mut ids = rules
+        .catalogue
+        .frameworks()
+        .flat_map(|list| list.ids.keys().map(move |id| format!("{}@{}:{id}", list.framework, list.edition)));
+    match ids.any(|id| id == wanted) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "`{wanted}` is in no framework; write `framework@edition:id`, e.g. `owasp-ml@2023:ML06`"
+        ))),
+    }
 }
 
 fn list(controls: &[&Control], all: usize, format: Format) -> Result<String, Failure> {
@@ -68,7 +92,7 @@ fn list(controls: &[&Control], all: usize, format: Format) -> Result<String, Fai
                 let _ = write!(out, "{},{severity},{stage},{category},\"{title}\"\r\n", control.id);
             }
         }
-        _ => return Err(Failure::usage("`controls list` comes as text, json or csv")),
+        _ => {}
     }
     Ok(out)
 }

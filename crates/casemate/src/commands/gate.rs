@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use casemate_assess::GateVerdict;
 
+use super::check::FORMATS;
 use crate::cli::{Format, GateArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -11,13 +12,16 @@ use crate::posture::stage;
 
 /// Runs the command.
 pub fn run(context: &Context, args: &GateArgs) -> Result<Exit, Failure> {
+    let format = context.format(FORMATS)?;
     let (report, _) = super::assess::build(context, "gate", stage(&args.stage)?)?;
     let verdict = report.posture.as_ref().and_then(|posture| posture.gate.as_ref());
-    match (context.format(), verdict) {
-        (Format::Text, Some(verdict)) => context.emit(&text(verdict))?,
-        _ => super::scan::emit(context, &report)?,
+    match (format, verdict) {
+        (Format::Text, Some(verdict)) => {
+            context.emit(&text(verdict))?;
+            Ok(super::assess::exit(&report))
+        }
+        _ => Ok(super::scan::emit(context, &report, format, super::assess::exit(&report))),
     }
-    Ok(super::assess::exit(&report))
 }
 
 fn text(verdict: &GateVerdict) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use casemate_assess::facts;
 
-use crate::cli::InitArgs;
+use crate::cli::{Format, InitArgs};
 use crate::context::{Context, Project, write_whole};
 use crate::exit::{Exit, Failure};
 use crate::models;
@@ -17,19 +17,23 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Failure::usage(format!("`{}`: {error}", directory.display())))?;
     }
-    let project = context.project(args.directory.as_deref())?;
+    context.format(&[Format::Text])?;
+    // Where one stands, not the project around it: that one has a configuration already.
+    let here = std::path::PathBuf::from(".");
+    let project = context.project(Some(args.directory.as_ref().unwrap_or(&here)))?;
     let path = project.root.join("casemate.toml");
     if path.exists() && !args.force {
         context.say(&format!("{} exists and stays as it is (--force writes it anew)", path.display()));
     } else {
-        let text = configuration(&Project { config: crate::config::Config::default(), ..project_again(&project) })?;
+        let text =
+            configuration(context, &Project { config: crate::config::Config::default(), ..project_again(&project) })?;
         write_whole(&path, text.as_bytes())?;
         context.say(&format!("wrote {}", path.display()));
     }
     let state = State::open_or_create(&project)?;
     let made = if state.created { "created" } else { "found" };
     context.say(&format!("{made} signing keys and ledger in {}", project.state.display()));
-    context.say("keep that directory out of version control, and run `casemate check` next");
+    context.say("that directory keeps itself out of version control; run `casemate check` next");
     Ok(Exit::Passed)
 }
 
@@ -43,7 +47,7 @@ fn project_again(project: &Project) -> Project {
     }
 }
 
-fn configuration(project: &Project) -> Result<String, Failure> {
+fn configuration(context: &Context, project: &Project) -> Result<String, Failure> {
     let text = |value: &str| toml::Value::String(value.into()).to_string();
     let mut out = String::from("# What casemate should know about this project. Every key is optional.\n\n[project]\n");
     let _ = writeln!(out, "name = {}\n", text(&project.name));
@@ -51,7 +55,7 @@ fn configuration(project: &Project) -> Result<String, Failure> {
         "# A model is a file or directory, identified by the digest of its full manifest.\n\
          # stage: draft evaluated approved staged serving deprecated retired; without one it counts as in use.\n",
     );
-    let (models, _) = models::models(project)?;
+    let models = models::census(context, project)?.models;
     for model in &models {
         let _ = writeln!(
             out,

@@ -10,15 +10,20 @@ use serde_json::json;
 use crate::cli::{Format, LedgerCommand};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::small_file;
 use crate::state::State;
 
 /// Runs the command.
 pub fn run(context: &Context, command: &LedgerCommand) -> Result<Exit, Failure> {
+    let format = match command {
+        LedgerCommand::Prove { .. } => context.format(&[Format::Text])?,
+        _ => context.format(&[Format::Text, Format::Json])?,
+    };
     let project = context.project(None)?;
     let state = State::open_existing(&project)?;
     match command {
-        LedgerCommand::Show { record } => show(context, &state, record.as_deref()),
-        LedgerCommand::Verify { from } => verify(context, &state, from.as_deref()),
+        LedgerCommand::Show { record } => show(context, &state, record.as_deref(), format),
+        LedgerCommand::Verify { from } => verify(context, &state, from.as_deref(), format),
         LedgerCommand::Prove { record } => {
             let index = find(&state.records()?, record)?.index;
             let proof = state.ledger().prove(index).map_err(Failure::integrity)?;
@@ -35,7 +40,7 @@ pub fn run(context: &Context, command: &LedgerCommand) -> Result<Exit, Failure> 
     }
 }
 
-fn show(context: &Context, state: &State, wanted: Option<&str>) -> Result<Exit, Failure> {
+fn show(context: &Context, state: &State, wanted: Option<&str>, format: Format) -> Result<Exit, Failure> {
     let records = state.records()?;
     if let Some(wanted) = wanted {
         let record = find(&records, wanted)?;
@@ -46,7 +51,7 @@ fn show(context: &Context, state: &State, wanted: Option<&str>) -> Result<Exit, 
         return Ok(Exit::Passed);
     }
     let mut out = String::new();
-    if context.format() == Format::Json {
+    if format == Format::Json {
         for record in &records {
             let _ = writeln!(out, "{}", json!({"id": record.id, "index": record.index, "evidence": record.evidence}));
         }
@@ -78,13 +83,13 @@ fn find<'a>(records: &'a [Record], wanted: &str) -> Result<&'a Record, Failure> 
     }
 }
 
-fn verify(context: &Context, state: &State, from: Option<&Path>) -> Result<Exit, Failure> {
+fn verify(context: &Context, state: &State, from: Option<&Path>, format: Format) -> Result<Exit, Failure> {
     let report = match from {
         Some(path) => state.ledger().verify(Some(&checkpoint(path, state.key())?)),
         None => state.verify()?,
     };
     let mut out = String::new();
-    if context.format() == Format::Json {
+    if format == Format::Json {
         out = serde_json::to_string_pretty(&report).map_err(Failure::not_evaluated)?;
         out.push('\n');
     } else {
@@ -113,6 +118,6 @@ fn verify(context: &Context, state: &State, from: Option<&Path>) -> Result<Exit,
 }
 
 fn checkpoint(path: &Path, key: &NoteKey) -> Result<Checkpoint, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("`{}`: {error}", path.display())))?;
-    Checkpoint::open(&bytes, key).map_err(|error| Failure::integrity(format!("`{}`: {error}", path.display())))
+    let text = small_file::read(path).map_err(Failure::usage)?;
+    Checkpoint::open(text.as_bytes(), key).map_err(|error| Failure::integrity(format!("`{}`: {error}", path.display())))
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
 use casemate_core::{Limits, MemorySource, Outcome, Severity};
-use casemate_provenance::Manifest;
 use serde_json::json;
 
 use crate::cli::{Format, ScanArgs};
@@ -16,8 +15,9 @@ use crate::gather;
 use crate::policy::ScanPolicy;
 use crate::render::{self, Style};
 use crate::report::{Report, ReportSubject};
-use crate::scanning::{ScanSettings, Scanned, limits, scan_paths, scan_source};
+use crate::scanning::{ScanSettings, Scanned, limits, not_judged, scan_model, scan_paths, scan_source};
 use crate::state::State;
+use crate::walk::Skipped;
 
 /// Most bytes taken from standard input: it cannot be read by ranges, so all of it is held.
 const STDIN_BYTES_MAX: u64 = 1 << 30;
@@ -25,24 +25,44 @@ const STDIN_BYTES_MAX: u64 = 1 << 30;
 /// Columns of a text report.
 const WIDTH: usize = 100;
 
+/// Formats a scan comes in.
+const FORMATS: &[Format] =
+    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let started = context.now();
+    let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
-    let state = recording_state(context, args)?;
-    // What is recorded is hashed as a whole model, so each file would be hashed twice.
-    let settings = ScanSettings { limits: &limits, hash: !args.no_hash && state.is_none() };
+    let (mut scanned, evidence) = match recording_state(context, args)? {
+        Some((state, path)) => record(context, state, path, &limits, started)?,
+        None => (plain(context, args, &limits)?, Vec::new()),
+    };
+    // Evidence holds what was found; a policy changes what this run says of it, no more.
+    policy.apply(&mut scanned);
+
+    let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
+    report.evidence = evidence;
+    report.finished_at = context.now();
+    report.remarks = remarks(&scanned.skipped, scanned.incomplete);
+    if args.policy != "standard" {
+        report.remarks.push(format!("severities are those of the policy `{}`", args.policy));
+    }
+    let exit = exit(&scanned, args.fail_on);
+    fill(&mut report, scanned, exit);
+    Ok(emit(context, &report, format, exit))
+}
+
+/// Scans what the arguments name, without recording anything.
+fn plain(context: &Context, args: &ScanArgs, limits: &Limits) -> Result<Scanned, Failure> {
+    let settings = ScanSettings { limits, hash: !args.no_hash };
     let mut paths = Vec::new();
     let mut scanned = Scanned::default();
     for path in &args.paths {
         let shown = path.to_string_lossy().replace('\\', "/");
         match shown.as_str() {
-            "-" => scanned.files.push(stdin(&limits, settings)?),
-            url if url.contains("://") => {
-                return Err(Failure::usage(format!("`{url}`: this build reads files only; download it first")));
-            }
-            _ if !path.exists() => return Err(Failure::usage(format!("`{shown}` does not exist"))),
+            "-" => scanned.files.push(stdin(limits, settings)?),
             _ => paths.push((shown, path.clone())),
         }
     }
@@ -50,17 +70,7 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     scanned.files.extend(walked.files);
     scanned.skipped.extend(walked.skipped);
     scanned.incomplete |= walked.incomplete;
-    policy.apply(&mut scanned);
-
-    let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
-    if let Some((state, path)) = state {
-        report.evidence = record(context, state, path, &mut scanned, started)?;
-    }
-    report.finished_at = context.now();
-    let exit = exit(&scanned, args.fail_on);
-    fill(&mut report, scanned, exit);
-    emit(context, &report)?;
-    Ok(exit)
+    Ok(scanned)
 }
 
 fn name(args: &ScanArgs) -> String {
@@ -72,6 +82,10 @@ fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning:
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::not_evaluated(format!("standard input: {error}")))?;
+    if bytes.is_empty() {
+        // What a failed download pipes in.
+        return Ok(not_judged("-", 0, "standard input was empty".into()));
+    }
     if bytes.len() as u64 > STDIN_BYTES_MAX {
         return Err(Failure::not_evaluated(
             "standard input holds more than 1 GiB; scan it as a file, which is read by ranges",
@@ -81,36 +95,68 @@ fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning:
 }
 
 /// The project's ledger and the path to record, where there is a ledger and what is scanned is one model.
+///
+/// # Errors
+/// When an argument names nothing that can be scanned.
 fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(State, &'a Path)>, Failure> {
+    for path in args.paths.iter().filter(|path| *path != Path::new("-")) {
+        let shown = path.to_string_lossy();
+        if shown.contains("://") {
+            return Err(Failure::usage(format!("`{shown}`: this build reads files only; download it first")));
+        }
+        if std::fs::symlink_metadata(path).is_err() {
+            return Err(Failure::usage(format!("`{shown}` does not exist")));
+        }
+    }
     let [path] = args.paths.as_slice() else { return Ok(None) };
-    let project = context.project(None)?;
-    if args.no_record || args.no_hash || path == Path::new("-") || !State::exists(&project) {
+    if args.no_record || args.no_hash || path == Path::new("-") {
         return Ok(None);
     }
-    Ok(Some((State::open_existing(&project)?, path)))
+    let project = context.project(None)?;
+    match State::exists(&project) {
+        true => Ok(Some((State::open_existing(&project)?, path))),
+        false => Ok(None),
+    }
 }
 
-/// Appends the scan to the ledger, under the digest of the whole manifest.
+/// Scans `path` as a model and appends what was found to the ledger, under the digest of the whole manifest.
 fn record(
     context: &Context,
     mut state: State,
     path: &Path,
-    scanned: &mut Scanned,
+    limits: &Limits,
     started: casemate_core::Timestamp,
-) -> Result<Vec<String>, Failure> {
-    let manifest = match Manifest::of_path(path, &|_| ()) {
-        Ok(manifest) => manifest,
+) -> Result<(Scanned, Vec<String>), Failure> {
+    let shown = path.to_string_lossy().replace('\\', "/");
+    let (manifest, scanned) = match scan_model(context, &shown, path, limits) {
+        Ok(scanned) => scanned,
         Err(error) => {
-            context.say(&format!("not recorded in the ledger, and without digests: {error}"));
-            return Ok(Vec::new());
+            context.say(&format!("not recorded in the ledger: {error}"));
+            let settings = ScanSettings { limits, hash: true };
+            return Ok((scan_paths(context, &[(shown, path.to_owned())], settings), Vec::new()));
         }
     };
-    scanned.take_digests(&path.to_string_lossy().replace('\\', "/"), &manifest)?;
     if scanned.incomplete {
-        return Ok(Vec::new());
+        return Ok((scanned, Vec::new()));
     }
-    let evidence = gather::scan(&manifest.name, manifest.digest(), scanned, self_test(), (started, context.now()));
-    state.append(&[evidence])
+    let evidence = gather::scan(&manifest.name, manifest.digest(), &scanned, self_test(), (started, context.now()));
+    let ids = state.append(&[evidence])?;
+    Ok((scanned, ids))
+}
+
+/// What a reader has to know about what was not looked at.
+pub fn remarks(skipped: &[Skipped], incomplete: bool) -> Vec<String> {
+    const SHOWN_MAX: usize = 20;
+    let line = |skipped: &Skipped| format!("not looked at: {} ({})", skipped.path, skipped.reason);
+    let (matters, others): (Vec<&Skipped>, Vec<&Skipped>) = skipped.iter().partition(|skipped| skipped.matters);
+    let mut remarks: Vec<String> =
+        incomplete.then(|| "interrupted: not everything was looked at".into()).into_iter().collect();
+    remarks.extend(matters.iter().chain(&others).take(SHOWN_MAX).map(|skipped| line(skipped)));
+    let more = skipped.len().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        remarks.push(format!("not looked at: {more} more places, all of them in the JSON report"));
+    }
+    remarks
 }
 
 fn exit(scanned: &Scanned, fail_on: Severity) -> Exit {
@@ -146,16 +192,21 @@ fn fill(report: &mut Report, scanned: Scanned, exit: Exit) {
     report.artifacts = scanned.files.into_iter().map(|file| file.report).collect();
 }
 
-/// Renders a report in the format asked for and writes it where it was asked to go.
-///
-/// # Errors
-/// When it cannot be written. With `-o`, the terminal still gets the text.
-pub fn emit(context: &Context, report: &Report) -> Result<(), Failure> {
-    let format = context.format();
+/// Renders a report and writes it where it was asked to go; with `-o`, the terminal gets the text as well. Returns how the run
+/// ends: a report that could not be written does not take away what was found.
+pub fn emit(context: &Context, report: &Report, format: Format, exit: Exit) -> Exit {
     let rules: Vec<_> = DETECTORS.iter().map(|detector| detector.meta()).collect();
-    context.emit(&render::render(report, format, Style { color: context.color(), width: WIDTH }, &rules))?;
-    if context.globals.output.is_some() && format != Format::Text && !context.globals.quiet {
-        context.to_stdout(&render::render(report, Format::Text, Style { color: false, width: WIDTH }, &rules))?;
+    let written = context.emit(&render::render(report, format, Style { color: context.color(), width: WIDTH }, &rules));
+    let to_file = context.globals.output.as_deref().is_some_and(|path| path != Path::new("-"));
+    let written = written.and_then(|()| match to_file && format != Format::Text && !context.globals.quiet {
+        true => context.to_stdout(&render::render(report, Format::Text, Style { color: false, width: WIDTH }, &rules)),
+        false => Ok(()),
+    });
+    match written {
+        Ok(()) => exit,
+        Err(failure) => {
+            context.complain(&failure);
+            exit.worse(failure.exit)
+        }
     }
-    Ok(())
 }

@@ -2,13 +2,14 @@
 
 use clap::CommandFactory as _;
 
-use crate::cli::{Cli, CompletionsArgs, SchemaArgs};
+use crate::cli::{Cli, CompletionsArgs, Format, SchemaArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::render::REPORT_SCHEMA;
 
 /// Runs `schema`.
 pub fn schema(context: &Context, args: &SchemaArgs) -> Result<Exit, Failure> {
+    context.format(&[Format::Text, Format::Json])?;
     match args.name.as_str() {
         "report" => context.emit(REPORT_SCHEMA)?,
         other => return Err(Failure::usage(format!("no schema `{other}`; there is `report`"))),
@@ -19,6 +20,7 @@ pub fn schema(context: &Context, args: &SchemaArgs) -> Result<Exit, Failure> {
 /// Runs `completions`.
 pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit, Failure> {
     use clap_complete::{Shell, generate};
+    context.format(&[Format::Text])?;
     let mut command = Cli::command();
     let mut out = Vec::new();
     let shell = match args.shell.as_str() {

@@ -4,7 +4,7 @@ use std::fs;
 
 use casemate_assess::waiver::{self, WaiverLevel};
 
-use crate::cli::{WaiverAddArgs, WaiverCommand};
+use crate::cli::{Format, WaiverAddArgs, WaiverCommand};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure};
 use crate::posture::Rules;
@@ -18,14 +18,16 @@ pub fn run(context: &Context, command: &WaiverCommand) -> Result<Exit, Failure> 
 }
 
 fn add(context: &Context, args: &WaiverAddArgs) -> Result<Exit, Failure> {
+    context.format(&[Format::Text])?;
     let project = context.project(None)?;
     let now = context.now();
     let rules = Rules::load(&project, now)?;
+    let control = args.control.to_uppercase();
     let text = |value: &str| toml::Value::String(value.into()).to_string();
     let content = format!(
         "# Opens gates until it expires; never touches the score.\n[[waiver]]\ncontrol = {}\nscope = {}\nreason = {}\nowner = {}\n\
          approver = {}\ncreated = {}\nexpires = {}\ncompensating_control = {}\n",
-        text(&args.control),
+        text(&control),
         text(&args.scope),
         text(&args.reason),
         text(&args.owner),
@@ -35,11 +37,11 @@ fn add(context: &Context, args: &WaiverAddArgs) -> Result<Exit, Failure> {
         text(&args.compensating_control),
     );
     let directory = project.root.join(project.config.policy.waivers.as_deref().unwrap_or("waivers"));
-    let file = format!("{}-{}.toml", args.control.to_lowercase(), now.date());
+    let file = format!("{}-{}{}.toml", control.to_lowercase(), scope_word(&args.scope), now.date());
     let (waivers, mut findings) = waiver::parse(&file, &content);
     findings.extend(waiver::lint(&waivers, &rules.catalogue, now));
     if let Some(error) = findings.iter().find(|finding| finding.level == WaiverLevel::Error) {
-        return Err(Failure::usage(format!("waiver for {}: {}; nothing was written", args.control, error.message)));
+        return Err(Failure::usage(format!("waiver for {control}: {}; nothing was written", error.message)));
     }
     let path = directory.join(&file);
     if path.exists() {
@@ -52,7 +54,14 @@ fn add(context: &Context, args: &WaiverAddArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
+/// The scope as part of a file name; nothing for all.
+fn scope_word(scope: &str) -> String {
+    let word: String = scope.chars().filter(|c| c.is_alphanumeric() || *c == '-').take(40).collect();
+    if word.is_empty() { word } else { format!("{word}-") }
+}
+
 fn lint(context: &Context) -> Result<Exit, Failure> {
+    context.format(&[Format::Text])?;
     let project = context.project(None)?;
     let rules = Rules::load(&project, context.now())?;
     let mut out = String::new();

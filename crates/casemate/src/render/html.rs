@@ -93,6 +93,7 @@ fn parts(report: &Report, rules: &[&Meta]) -> Vec<Part> {
         }
     }
     parts.extend(findings::measured(report).map(|content| Part { id: "measured", name: "Measured", content }));
+    parts.extend(findings::remarks(report).map(|content| Part { id: "remarks", name: "Remarks", content }));
     parts.extend(findings::evidence(report).map(|content| Part { id: "evidence", name: "Evidence", content }));
     parts
 }

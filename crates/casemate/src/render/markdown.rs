@@ -9,7 +9,7 @@ use casemate_assess::State;
 use casemate_core::{Finding, Meta, Outcome};
 
 use super::{
-    beside, cap_reason, category_title, files_line, findings, gap_commands, gate_word, in_state, level_word, looked_at,
+    beside, cap_reason, category_title, files_line, findings, gap_kinds, gate_word, in_state, level_word, looked_at,
     oldest, percent, place, plural, safe, severities, shortened, size, state_mark, status_mark, title_of, unavailable,
     verdict_mark, waiver_of,
 };
@@ -26,6 +26,7 @@ pub fn render(report: &Report, rules: &[&Meta]) -> String {
         Some(posture) => write_posture(&mut out, report, posture),
         None => write_scan(&mut out, report, rules),
     }
+    write_remarks(&mut out, report);
     let _ = writeln!(out, "\n<sub>casemate {} · {}</sub>", report.tool.version, super::time(report.finished_at));
     out
 }
@@ -168,26 +169,19 @@ fn write_unknown(out: &mut String, posture: &Posture) {
     }
     heading(out, &format!("? Not known yet: {}", plural(posture.score.unknown, "control")));
     let rows = posture.unknown.iter().map(|gap| {
-        let commands = gap_commands(&gap.kinds);
-        let words: Vec<String> = commands
-            .iter()
-            .take(2)
-            .map(|(command, available)| {
-                format!("{}{}", code(command), if *available { "" } else { " (not in this build)" })
-            })
-            .collect();
-        let more = match commands.len() {
-            0..=2 => String::new(),
-            n => format!(" +{}", n - 2),
-        };
+        let (names, more) = gap_kinds(&gap.kinds);
+        let words: Vec<String> = names.into_iter().map(code).collect();
+        let more = if more > 0 { format!(" +{more}") } else { String::new() };
+        let available = gap.kinds.iter().any(|kind| kind.available);
+        let where_to = if available { "" } else { " (not in this build)" };
         vec![
             cell(&gap.capability),
             gap.controls.len().to_string(),
             gap.weight.to_string(),
-            format!("{}{more}", words.join(", ")),
+            format!("{}{more}{where_to}", words.join(", ")),
         ]
     });
-    table(out, &["Capability", "Controls", "Weight", "Gathered by"], rows.collect());
+    table(out, &["Capability", "Controls", "Weight", "Evidence of kind"], rows.collect());
 }
 
 fn write_rest(out: &mut String, report: &Report, posture: &Posture) {
@@ -213,6 +207,15 @@ fn write_rest(out: &mut String, report: &Report, posture: &Posture) {
         table(out, &["Model", "Stage", "Score", "Coverage", "Counts"], rows.collect());
     }
     let _ = writeln!(out, "\nEvidence: {} in the ledger.", plural(report.evidence.len(), "record"));
+}
+
+fn write_remarks(out: &mut String, report: &Report) {
+    if !report.remarks.is_empty() {
+        out.push('\n');
+    }
+    for remark in &report.remarks {
+        let _ = writeln!(out, "- ! {}", cell(remark));
+    }
 }
 
 fn heading(out: &mut String, title: &str) {

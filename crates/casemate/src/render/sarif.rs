@@ -93,6 +93,9 @@ fn unscannable(report: &Report) -> Vec<Notification> {
         let text = format!("{} more files could not be judged", files.len() - NOTIFICATIONS_MAX);
         notifications.push(Notification::new("casemate/unscannable", "error", text, None));
     }
+    for remark in report.remarks.iter().take(NOTIFICATIONS_MAX) {
+        notifications.push(Notification::new("casemate/remark", "warning", safe(remark), None));
+    }
     let left_out: u64 = report.artifacts.iter().map(|file| file.findings_left_out).sum();
     if left_out > 0 {
         let text = format!("{left_out} findings were left out above the limit for one file");
@@ -104,6 +107,7 @@ fn unscannable(report: &Report) -> Vec<Notification> {
 fn descriptors() -> Vec<Descriptor> {
     vec![
         Descriptor { id: "casemate/unscannable", short_description: Text::new("a file could not be judged".into()) },
+        Descriptor { id: "casemate/remark", short_description: Text::new("something to know about this run".into()) },
         Descriptor { id: "casemate/results-cut", short_description: Text::new("results were left out".into()) },
     ]
 }

@@ -39,6 +39,9 @@ pub fn render(report: &Report, style: Style, rules: &[&Meta]) -> String {
         Some(posture) => posture::write(&mut paper, report, posture),
         None => scan(&mut paper, report, rules),
     }
+    for remark in &report.remarks {
+        paper.row(0, &[(Ink::Yellow, "!", 1)], 4, &[(Ink::Yellow, &safe(remark))]);
+    }
     paper.into_text()
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod evasions;
 mod examples;
 mod failures;
 mod ledger;

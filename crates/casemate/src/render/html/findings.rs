@@ -169,6 +169,17 @@ pub fn measured(report: &Report) -> Option<Markup> {
     })
 }
 
+/// What a reader has to know besides.
+pub fn remarks(report: &Report) -> Option<Markup> {
+    if report.remarks.is_empty() {
+        return None;
+    }
+    Some(html! {
+        (heading("remarks", "Remarks", "What was not looked at, and what else bears on this report."))
+        div class="card" { ul { @for remark in &report.remarks { li { (safe(remark)) } } } }
+    })
+}
+
 /// Ledger ids.
 pub fn evidence(report: &Report) -> Option<Markup> {
     if report.evidence.is_empty() {

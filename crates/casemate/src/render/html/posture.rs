@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::{bar, chip, heading, id_list, prose, severity_chip, table};
 use crate::render::{
-    beside, cap_reason, category_title, gap_commands, gate_word, level_word, oldest, percent, plural, safe,
-    status_mark, unavailable,
+    beside, cap_reason, category_title, gap_kinds, gate_word, level_word, oldest, percent, plural, safe, status_mark,
+    unavailable,
 };
 use crate::report::Posture;
 
@@ -167,7 +167,7 @@ pub fn unknown(posture: &Posture) -> Option<Markup> {
                 td class="number" { (gap.controls.len()) }
                 td class="number" { (gap.weight) }
                 td class="wide ids" { (id_list(&gap.controls, 6)) }
-                td class="wide" { (commands(gap)) }
+                td class="wide" { (waiting_for(gap)) }
             }
         }
     };
@@ -176,22 +176,23 @@ pub fn unknown(posture: &Posture) -> Option<Markup> {
         plural(posture.score.unknown, "control")
     );
     let header =
-        [("", "Capability"), ("number", "Controls"), ("number", "Weight"), ("", "Waiting"), ("", "Gathered by")];
+        [("", "Capability"), ("number", "Controls"), ("number", "Weight"), ("", "Waiting"), ("", "Evidence of kind")];
     Some(html! {
         (heading("unknown", "Not known yet", &remark))
         div class="card" { (table("Unknown controls by the capability whose evidence they wait for", &header, &rows)) }
     })
 }
 
-fn commands(gap: &casemate_assess::assessment::CapabilityGap) -> Markup {
-    let commands = gap_commands(&gap.kinds);
+fn waiting_for(gap: &casemate_assess::assessment::CapabilityGap) -> Markup {
+    let (names, more) = gap_kinds(&gap.kinds);
+    let available = gap.kinds.iter().any(|kind| kind.available);
     html! {
-        @for (n, (command, available)) in commands.iter().take(3).enumerate() {
+        @for (n, name) in names.iter().enumerate() {
             @if n > 0 { br; }
-            code { (safe(command)) }
-            @if !available { " " span class="ids nobreak" { "not in this build" } }
+            code { (safe(name)) }
         }
-        @if commands.len() > 3 { span class="sub" { "+" (commands.len() - 3) " more" } }
+        @if more > 0 { " " span class="sub" { "+" (more) " more" } }
+        @if !available { " " span class="ids nobreak" { "not in this build" } }
     }
 }
 

@@ -7,7 +7,7 @@ use casemate_assess::score::RiskLevel;
 use super::paper::{Ink, Paper, columns};
 use super::{cut, grouped_findings, measurements, severity_ink};
 use crate::render::{
-    beside, cap_reason, category_title, files_line, findings, gap_commands, gate_word, in_state, level_word, oldest,
+    beside, cap_reason, category_title, files_line, findings, gap_kinds, gate_word, in_state, level_word, oldest,
     percent, plural, safe, shortened, state_mark, status_mark, title_of, unavailable, waiver_of,
 };
 use crate::report::{Posture, Report};
@@ -166,19 +166,14 @@ fn unknown(paper: &mut Paper, posture: &Posture) {
     paper.heading("Not known yet", &format!("{total}, by the capability whose evidence they wait for"));
     let width = posture.unknown.iter().map(|gap| columns(&gap.capability)).max().unwrap_or(0).clamp(10, 20);
     let header = [(Ink::Dim, "controls", 8), (Ink::Dim, "weight", 6), (Ink::Dim, "capability", width)];
-    paper.row(2, &header, 4, &[(Ink::Dim, "gathered by")]);
+    paper.row(2, &header, 4, &[(Ink::Dim, "evidence of kind")]);
     for gap in &posture.unknown {
-        let commands = gap_commands(&gap.kinds);
         let (controls, weight) = (format!("{:>8}", gap.controls.len()), format!("{:>6}", gap.weight));
-        let mut spans = Vec::new();
-        let command = commands.first().map(|(command, _)| safe(command)).unwrap_or_default();
-        let more = match commands.len() {
-            0 | 1 => String::new(),
-            n => format!(" +{}", n - 1),
-        };
-        spans.push((Ink::Cyan, command.as_str()));
-        spans.push((Ink::Dim, &more));
-        if commands.iter().all(|(_, available)| !available) {
+        let (names, more) = gap_kinds(&gap.kinds);
+        let names = safe(&names.join(", "));
+        let more = if more > 0 { format!(" +{more}") } else { String::new() };
+        let mut spans = vec![(Ink::Cyan, names.as_str()), (Ink::Dim, &more)];
+        if gap.kinds.iter().all(|kind| !kind.available) {
             spans.push((Ink::Yellow, " · not in this build"));
         }
         let capability = safe(&gap.capability);
@@ -256,10 +251,11 @@ fn evidence(paper: &mut Paper, report: &Report, posture: &Posture) {
     let explain =
         in_state(posture, State::Fail).first().map_or_else(|| "SUP-01".to_owned(), |control| safe(&control.id));
     let text = format!(
-        "Evidence: {} in the ledger (casemate ledger show). More: casemate controls explain {explain}, \
-         casemate {} -o report.html",
+        "Evidence: {} in the ledger (casemate {at}ledger show). More: casemate {at}controls explain {explain}, \
+         casemate {at}{} -o report.html",
         plural(report.evidence.len(), "record"),
-        report.command
+        report.command,
+        at = safe(&report.at)
     );
     paper.flow(0, 2, &[(Ink::Dim, &text)]);
 }

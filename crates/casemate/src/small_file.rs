@@ -1,0 +1,34 @@
+//! Configuration-like files: regular, small and UTF-8, or a clear error. A FIFO would block, a device never ends.
+
+use std::path::Path;
+
+use casemate_core::{FileSource, Source as _, SourceExt as _};
+
+/// No configuration, policy, waiver or list of limits is larger.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// The text of the file at `path`; `None` where there is no file.
+///
+/// # Errors
+/// One line that names the file and what is wrong with it.
+pub fn read_if_there(path: &Path) -> Result<Option<String>, String> {
+    let named = |what: &dyn std::fmt::Display| format!("`{}`: {what}", path.display());
+    let source = match FileSource::open(path) {
+        Ok(source) => source,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(named(&error)),
+    };
+    if source.size_bytes() > BYTES_MAX {
+        return Err(named(&format!("is larger than {BYTES_MAX} bytes")));
+    }
+    let bytes = source.bytes_at(0, BYTES_MAX).map_err(|error| named(&error))?;
+    String::from_utf8(bytes).map(Some).map_err(|_| named(&"is not UTF-8 text; write it again as UTF-8"))
+}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// Those of [`read_if_there`], and when there is no file.
+pub fn read(path: &Path) -> Result<String, String> {
+    read_if_there(path)?.ok_or_else(|| format!("`{}` does not exist", path.display()))
+}
