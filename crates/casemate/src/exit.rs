@@ -1,6 +1,8 @@
 //! How a run ends: exit codes, and failures that carry one.
 
 use std::fmt;
+use std::panic::Location;
+use std::sync::Mutex;
 
 /// Exit codes of the command contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,21 @@ impl Failure {
     pub fn integrity(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Integrity, message: message.to_string() }
     }
+}
+
+/// Where the last fault of ours happened.
+static FAULT: Mutex<String> = Mutex::new(String::new());
+
+/// Keeps the place of a fault, for whoever reports it.
+pub fn note_fault(location: Option<&Location<'_>>) {
+    if let (Some(location), Ok(mut fault)) = (location, FAULT.lock()) {
+        *fault = format!("{}:{}", location.file(), location.line());
+    }
+}
+
+/// The place of the last fault.
+pub fn last_fault() -> String {
+    FAULT.lock().map(|fault| fault.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ use context::{Context, INTERRUPTED};
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    // A fault of ours is reported as a failure to judge, not as a stack of addresses.
-    std::panic::set_hook(Box::new(|_| ()));
+    // A fault of ours is reported as a failure to judge, with its place, not as a stack of addresses.
+    std::panic::set_hook(Box::new(|fault| exit::note_fault(fault.location())));
     let cli = Cli::parse();
     let exit = match std::panic::catch_unwind(|| run(cli)) {
         Ok(Ok(exit)) => exit,

@@ -12,7 +12,7 @@ use casemate_provenance::{HashChoice, Manifest, Snapshot, hash, sha256};
 use rayon::prelude::*;
 
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{Failure, last_fault};
 use crate::models::UNREAD;
 use crate::progress;
 use crate::report::{ArtifactReport, DigestSet};
@@ -192,7 +192,9 @@ pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, setting
     // A fault of ours in one file must neither end the run nor pass as clean.
     match catch_unwind(AssertUnwindSafe(|| scanner.scan(shown, source))) {
         Ok(scan) => scanned(scan, digest),
-        Err(_) => not_judged(shown, size, "the scanner failed on this file; please report it".into()),
+        Err(_) => {
+            not_judged(shown, size, format!("the scanner failed on this file at {}; please report it", last_fault()))
+        }
     }
 }
 

@@ -177,6 +177,7 @@ mod unix {
             std::thread::sleep(Duration::from_millis(20));
         }
         child.kill().unwrap();
+        child.wait().unwrap();
         panic!("{arguments:?} waits for a writer that never comes");
     }
 
