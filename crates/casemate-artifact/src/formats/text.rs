@@ -7,10 +7,13 @@ use casemate_core::{Source, SourceExt, Window};
 
 use super::reading::{is_template, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::{Malformed, Parsed, Probe, Text, TextKind, Trouble};
+use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble};
 
 /// The longest text handed on as a template; the longest chat template we know has 20 KiB.
 pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+
+/// The first line of every Git LFS pointer, its number apart.
+const LFS_VERSION: &[u8] = b"version https://git-lfs.github.com/spec/v";
 
 /// Reads UTF-8 text without control characters.
 pub(crate) struct PlainText;
@@ -49,6 +52,11 @@ impl Format for PlainText {
                 }
             }
             Err(malformed) => parsed.report(object.limits, malformed),
+        }
+        if object.probe.starts_with(LFS_VERSION) {
+            let digest = String::from_utf8_lossy(&object.probe.head).lines().nth(1).unwrap_or_default().to_owned();
+            let kind = SettingKind::LfsPointer;
+            parsed.settings.push(Setting { kind, path: "oid".into(), value: digest, line: Some(2) });
         }
         if parsed.malformed.is_empty() && size <= TEMPLATE_BYTES_MAX {
             match object.source.bytes_at(0, size).map(String::from_utf8) {
