@@ -23,6 +23,8 @@ mod pickle_persistent_id;
 mod pickle_unsafe_global;
 mod pickle_unvetted_call;
 mod pickle_unvetted_import;
+mod python_dangerous_call;
+mod python_site_hook;
 mod remote_code_reference;
 mod skops_untrusted_node;
 mod template_injection;
@@ -49,6 +51,8 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unsafe_global::PickleUnsafeGlobal,
     &pickle_unvetted_call::PickleUnvettedCall,
     &pickle_unvetted_import::PickleUnvettedImport,
+    &python_dangerous_call::PythonDangerousCall,
+    &python_site_hook::PythonSiteHook,
     &remote_code_reference::RemoteCodeReference,
     &skops_untrusted_node::SkopsUntrustedNode,
     &template_injection::TemplateInjection,

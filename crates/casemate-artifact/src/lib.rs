@@ -16,6 +16,7 @@ mod parsed;
 pub mod pickle;
 mod policy;
 mod probe;
+mod python;
 mod scan;
 mod template;
 mod verdict;
@@ -29,5 +30,6 @@ pub use parsed::{
 };
 pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
+pub use python::{CallKind, CodeCall};
 pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
 pub use verdict::Verdict;

@@ -2,8 +2,8 @@
 
 use casemate_core::SharedSource;
 
-use crate::Claims;
 use crate::pickle::Event;
+use crate::{Claims, CodeCall};
 
 /// What was read from one object, and where reading broke.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Parsed {
     pub texts: Vec<Text>,
     /// Settings that decide which code a loader imports or runs.
     pub settings: Vec<Setting>,
+    /// Calls in Python source.
+    pub calls: Vec<CodeCall>,
     /// Tensor table.
     pub tensors: Vec<Tensor>,
     /// Objects inside the object.
