@@ -7,6 +7,7 @@ use crate::{FormatMeta, Imports, Parsed, Role, Trouble, Verdict};
 
 // One line per detector here …
 mod bytes_unclaimed;
+mod configured_callable;
 mod content_encrypted;
 mod content_undecodable;
 mod custom_operator;
@@ -15,6 +16,7 @@ mod extension_mismatch;
 mod lfs_pointer;
 mod limit_reached;
 mod malformed_ambiguous;
+mod package_source_foreign;
 mod path_escape;
 mod pickle_computed_name;
 mod pickle_extension_code;
@@ -35,6 +37,7 @@ mod unsafe_format;
 pub static DETECTORS: &[&dyn Detector] = &[
     // … and one here.
     &bytes_unclaimed::BytesUnclaimed,
+    &configured_callable::ConfiguredCallable,
     &content_encrypted::ContentEncrypted,
     &content_undecodable::ContentUndecodable,
     &custom_operator::CustomOperator,
@@ -43,6 +46,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &lfs_pointer::LfsPointer,
     &limit_reached::LimitReached,
     &malformed_ambiguous::MalformedAmbiguous,
+    &package_source_foreign::PackageSourceForeign,
     &path_escape::PathEscape,
     &pickle_computed_name::PickleComputedName,
     &pickle_extension_code::PickleExtensionCode,

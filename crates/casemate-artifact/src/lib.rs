@@ -20,6 +20,7 @@ mod python;
 mod scan;
 mod template;
 mod verdict;
+mod yaml;
 
 pub use claims::Claims;
 pub use detectors::Detector;

@@ -43,7 +43,7 @@ impl Detector for PythonDangerousCall {
         }
         let with_model = !inspection.member.is_empty() || LOADED.iter().any(|start| name.starts_with(start));
         let read_to = inspection.parsed.claims.ranges().last().map_or(0, |range| range.end);
-        if inspection.format == "text" && read_to > SOURCE_BYTES_MAX {
+        if matches!(inspection.format, "text" | "script") && read_to > SOURCE_BYTES_MAX {
             let message = format!("source is longer than {SOURCE_BYTES_MAX} bytes and was not judged");
             let severity = if with_model { Severity::High } else { Severity::Medium };
             found.add(META.finding_at(severity, message, inspection.at(0)));

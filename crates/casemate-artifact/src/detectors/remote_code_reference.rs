@@ -6,6 +6,7 @@
 
 use casemate_core::{Confidence, Meta, Severity};
 
+use super::configured_callable::is_configuration;
 use super::{Detector, Findings, Inspection, danger_of, is_below, quote};
 use crate::{Imports, Setting, SettingKind};
 
@@ -34,6 +35,9 @@ impl Detector for RemoteCodeReference {
     }
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        if !is_configuration(inspection) {
+            return;
+        }
         for setting in &inspection.parsed.settings {
             let Some((severity, what)) = judge(setting, inspection.imports) else { continue };
             let mut location = inspection.at(None);
@@ -52,6 +56,10 @@ fn judge(setting: &Setting, imports: &Imports) -> Option<(Severity, String)> {
             Some((repository, _)) => format!("runs {shown}, code of another repository {}", quote(repository)),
             None => format!("runs {shown} from the repository"),
         },
+        // YAML is what people configure their own runs with.
+        SettingKind::TrustRemoteCode if setting.line.is_some() => {
+            return Some((Severity::Medium, "allows the code of whatever repository is loaded".into()));
+        }
         SettingKind::TrustRemoteCode => "allows the code of whatever repository is loaded".into(),
         SettingKind::CustomGenerate => format!("fetches and runs the code of {shown}"),
         SettingKind::PipelineModule => return import(value, &["sentence_transformers", "transformers"], imports),

@@ -7,8 +7,7 @@ use casemate_core::{Limits, Source, SourceExt, Window};
 
 use super::reading::{is_template, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::python;
-use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble};
+use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble, python, yaml};
 
 /// The longest text handed on as a template; the longest chat template we know has 20 KiB.
 pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
@@ -59,14 +58,21 @@ impl Format for PlainText {
             let kind = SettingKind::LfsPointer;
             parsed.settings.push(Setting { kind, path: "oid".into(), value: digest, line: Some(2) });
         }
-        if parsed.malformed.is_empty() && size <= TEMPLATE_BYTES_MAX {
-            match object.source.bytes_at(0, size).map(String::from_utf8) {
-                Ok(Ok(text)) => read(text, object.limits, &mut parsed),
-                Ok(Err(_)) => {}
-                Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
-            }
-        }
+        read_whole(object, &mut parsed);
         parsed
+    }
+}
+
+/// Reads an object that is text to its end and of moderate length for what it says.
+pub(super) fn read_whole(object: &Object<'_>, parsed: &mut Parsed) {
+    let size = object.source.size_bytes();
+    if !parsed.malformed.is_empty() || size > TEMPLATE_BYTES_MAX {
+        return;
+    }
+    match object.source.bytes_at(0, size).map(String::from_utf8) {
+        Ok(Ok(text)) => read(text, object.limits, parsed),
+        Ok(Err(_)) => {}
+        Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
     }
 }
 
@@ -76,6 +82,7 @@ fn read(text: String, limits: &Limits, parsed: &mut Parsed) {
         parsed.calls = python::calls(&text, limits.findings_max);
     }
     parsed.settings.extend(site_hooks(&text));
+    parsed.settings.extend(yaml::settings(&text));
     if is_template(&text) {
         parsed.texts.push(Text { kind: TextKind::Template, key: String::new(), text, offset: Some(0) });
     }

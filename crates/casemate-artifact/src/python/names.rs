@@ -268,10 +268,9 @@ impl<'a> Names<'a> {
         let value = at.saturating_add(1);
         let first = self.reveals.partition_point(|reveal| *reveal < value);
         let is_ending = |at: &usize| matches!(self.kind(*at), Some(Kind::Line(_) | Kind::Sign(b';')));
-        if let Some(reveal) = self.reveals.get(first).filter(|reveal| **reveal - value < 64) {
-            if !(value..*reveal).any(|at| is_ending(&at)) {
-                self.tainted.insert(self.word(target));
-            }
+        let reveal = self.reveals.get(first).filter(|reveal| **reveal - value < 64);
+        if reveal.is_some_and(|reveal| !(value..*reveal).any(|at| is_ending(&at))) {
+            self.tainted.insert(self.word(target));
         }
         if self.kind(value) == Some(Kind::Name) {
             let chain = self.chain(value);

@@ -95,14 +95,20 @@ impl Scope {
     }
 }
 
-/// Exactly `if __name__ == '__main__':`, which does not run at import.
+/// A plain `if` of which `__name__ == '__main__'` is one condition that has to hold: it does not run at import.
 fn is_main_guard(names: &Names<'_>, at: usize) -> bool {
-    let at = if names.is_sign(at.saturating_add(1), b'(') { at.saturating_add(2) } else { at.saturating_add(1) };
-    let [name, first, second, text, end] = [0, 1, 2, 3, 4].map(|n| at.saturating_add(n));
-    let ends = names.is_sign(end, b':') || names.is_sign(end, b')') && names.is_sign(end.saturating_add(1), b':');
-    names.word(name) == "__name__"
-        && names.is_sign(first, b'=')
-        && names.is_sign(second, b'=')
-        && names.word(text).trim_matches(['\'', '"']) == "__main__"
-        && ends
+    let is_end = |at: &usize| matches!(names.kind(*at), None | Some(Kind::Line(_) | Kind::Sign(b':' | b'(' | b';')));
+    let start = at.saturating_add(1);
+    let start = if names.is_sign(start, b'(') { start.saturating_add(1) } else { start };
+    let words: Vec<&str> =
+        (start..start.saturating_add(32)).take_while(|at| !is_end(at)).map(|at| names.word(at)).collect();
+    let is_plain = !words.iter().any(|word| matches!(*word, "or" | "not" | "if" | "lambda"));
+    let conditions = words.split(|word| *word == "and");
+    let is_main = |condition: &[&str]| match condition {
+        ["__name__", "=", "=", text] | ["__name__", "=", "=", text, ")"] => {
+            text.trim_matches(['\'', '"']) == "__main__"
+        }
+        _ => false,
+    };
+    is_plain && conditions.into_iter().any(is_main)
 }

@@ -52,6 +52,13 @@ fn what_runs_at_import_is_told_from_what_runs_later() {
         ("import os\nclass A:\n  def m(self):\n    os.system('x')\n", "later"),
         ("import os\nclass A:\n  os.system('x')\n", "import"),
         ("import os\nif __name__ == '__main__':\n  os.system('x')\n", "later"),
+        (
+            "import os\nif __name__ == \"__main__\":  # x\n  def r(f: int) -> bytes:\n    y = os\n    return y\n\n  os.system(r)\n",
+            "later",
+        ),
+        ("import os\nif a != b and __name__ == '__main__':\n  os.system('x')\n", "later"),
+        ("import os\nif a or __name__ == '__main__':\n  os.system('x')\n", "import"),
+        ("import os\nif (__name__ == '__main__') == False:\n  os.system('x')\n", "import"),
         ("import os\nif __name__ != '__main__':\n  os.system('x')\n", "import"),
         ("import os\nf = lambda: os.system('x')\n", "later"),
         ("import os\n(lambda: os.system('x'))()\n", "import"),
