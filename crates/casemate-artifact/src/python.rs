@@ -5,6 +5,7 @@
 //! no tree and evaluate nothing. What a name holds is judged flat over the file, so a dangerous meaning is never lost to a
 //! later harmless one.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 mod lexer;
@@ -22,6 +23,8 @@ pub(crate) const SOURCE_BYTES_MAX: u64 = 1 << 20;
 
 /// Texts handed to `exec` inside texts handed to `exec` that are read.
 const DEPTH_MAX: u32 = 3;
+/// Texts of one source that are read so; each costs as much as the aliases around it.
+const INNER_MAX: u32 = 64;
 
 /// A call worth judging.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct CodeCall {
 
 /// The calls of a source, in order; at most `max`.
 pub(crate) fn calls(source: &str, max: u64) -> Vec<CodeCall> {
-    read(source, &HashMap::new(), max, 0)
+    read(source, &HashMap::new(), max, 0, &Cell::new(0))
 }
 
 /// Whether a text may call anything worth reporting: a quick look that spares most texts the reading.
@@ -48,11 +51,11 @@ pub(crate) fn may_call(text: &str) -> bool {
     ["import", "exec", "eval", "open", "builtins"].iter().any(|word| text.contains(word)) || !text.is_ascii()
 }
 
-fn read(source: &str, outer: &HashMap<String, Vec<String>>, max: u64, depth: u32) -> Vec<CodeCall> {
+fn read(source: &str, outer: &HashMap<String, Vec<String>>, max: u64, depth: u32, inner: &Cell<u32>) -> Vec<CodeCall> {
     let tokens = tokens(source);
     let names = Names::new(source, &tokens, outer);
     let mut reader =
-        Reader { names: &names, scope: Scope::default(), found: Vec::new(), edges: HashMap::new(), max, depth };
+        Reader { names: &names, scope: Scope::default(), found: Vec::new(), edges: HashMap::new(), max, depth, inner };
     for at in 0..tokens.len() {
         reader.token(at);
     }
@@ -70,6 +73,8 @@ struct Reader<'a> {
     edges: HashMap<Option<String>, HashSet<String>>,
     max: u64,
     depth: u32,
+    // Texts read so far, those inside texts included.
+    inner: &'a Cell<u32>,
 }
 
 impl Reader<'_> {
@@ -126,7 +131,8 @@ impl Reader<'_> {
             CallKind::Startup if !names.writes_startup(open) => return,
             CallKind::Import if literal.is_some() => return,
             CallKind::Code if !is_hidden => {
-                if let Some(text) = literal {
+                if let Some(text) = literal.filter(|_| self.inner.get() < INNER_MAX) {
+                    self.inner.set(self.inner.get() + 1);
                     self.inner(text, at_import, line, &place);
                     return;
                 }
@@ -147,7 +153,7 @@ impl Reader<'_> {
             return;
         }
         let room = self.max.saturating_sub(self.found.len() as u64);
-        let inner = read(text, self.names.aliases(), room, self.depth + 1);
+        let inner = read(text, self.names.aliases(), room, self.depth + 1, self.inner);
         self.found.extend(inner.into_iter().map(|call| {
             let at_import = call.at_import && at_import;
             (CodeCall { line, at_import, ..call }, place.clone())

@@ -22,6 +22,8 @@ pub(super) struct Names<'a> {
     reveals: Vec<usize>,
     aliases: HashMap<String, Vec<String>>,
     tainted: HashSet<&'a str>,
+    // Tokens before this belong to an import statement that has been read.
+    read_to: usize,
 }
 
 /// A dotted name as written, disguises taken off.
@@ -38,8 +40,15 @@ impl<'a> Names<'a> {
     /// Reads what the names mean; `outer` are meanings from around a text that is run as code.
     pub(super) fn new(source: &'a str, tokens: &'a [Token], outer: &HashMap<String, Vec<String>>) -> Self {
         let aliases = outer.clone();
-        let mut names =
-            Self { source, tokens, closes: HashMap::new(), reveals: Vec::new(), aliases, tainted: HashSet::new() };
+        let mut names = Self {
+            source,
+            tokens,
+            closes: HashMap::new(),
+            reveals: Vec::new(),
+            aliases,
+            tainted: HashSet::new(),
+            read_to: 0,
+        };
         let mut open = Vec::new();
         for (at, token) in tokens.iter().enumerate() {
             match token.kind {
@@ -55,6 +64,7 @@ impl<'a> Names<'a> {
         }
         for at in 0..tokens.len() {
             match names.word(at) {
+                "import" | "from" if at < names.read_to => {}
                 "import" if !names.is_in_from(at) => names.import(at.saturating_add(1)),
                 "from" => names.import_from(at.saturating_add(1)),
                 "=" => names.assign(at),
@@ -220,6 +230,7 @@ impl<'a> Names<'a> {
                 let root = chain.name.split('.').next().unwrap_or_default().to_owned();
                 self.alias(&root, root.clone());
             }
+            self.read_to = at;
             if !self.is_sign(at, b',') {
                 return;
             }
@@ -249,6 +260,7 @@ impl<'a> Names<'a> {
             let name = self.word(if is_renamed { at.saturating_add(2) } else { at });
             self.alias(name, target);
             at = at.saturating_add(if is_renamed { 3 } else { 1 });
+            self.read_to = at;
             if !self.is_sign(at, b',') {
                 return;
             }

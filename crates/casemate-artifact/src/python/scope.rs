@@ -25,6 +25,9 @@ struct Lambda {
     function: Option<String>,
 }
 
+/// Characters of a function's name that are kept: it is copied for each call in it.
+const NAME_CHARS_MAX: usize = 200;
+
 /// Methods that making an instance calls.
 const MAKERS: &[&str] = &["__init__", "__new__", "__call__", "__post_init__", "__enter__", "__del__"];
 
@@ -44,7 +47,8 @@ impl Scope {
             Some(Kind::Name) if names.word(at) == "lambda" && self.lambda.is_none() => {
                 let before = at.saturating_sub(1);
                 if !names.is_sign(before, b'(') && !names.is_sign(before, b',') {
-                    let function = at.checked_sub(2).map(|name| names.word(name).to_owned());
+                    let function =
+                        at.checked_sub(2).map(|name| names.word(name).chars().take(NAME_CHARS_MAX).collect());
                     self.lambda = Some(Lambda { depth: self.depth, function: function.filter(|_| self.depth == 0) });
                 }
             }
@@ -72,20 +76,20 @@ impl Scope {
         while self.blocks.pop_if(|block| block.indent >= indent).is_some() {}
         let skip = usize::from(names.word(first) == "async");
         let word = first.saturating_add(skip);
-        let name = names.word(word.saturating_add(1));
+        let name: String = names.word(word.saturating_add(1)).chars().take(NAME_CHARS_MAX).collect();
         match names.word(word) {
             "def" => {
                 let class = self.blocks.last().and_then(|block| block.class.as_deref());
                 let function = match class {
-                    Some(class) if MAKERS.contains(&name) => class.to_owned(),
+                    Some(class) if MAKERS.contains(&name.as_str()) => class.to_owned(),
                     Some(class) => format!("{class}.{name}"),
-                    None => name.to_owned(),
+                    None => name,
                 };
                 self.in_head = true;
                 self.blocks.push(Block { indent, is_deferred: true, function: Some(function), class: None });
             }
             "class" => {
-                self.blocks.push(Block { indent, is_deferred: false, function: None, class: Some(name.to_owned()) });
+                self.blocks.push(Block { indent, is_deferred: false, function: None, class: Some(name) });
             }
             "if" if is_main_guard(names, word) => {
                 self.blocks.push(Block { indent, is_deferred: true, function: None, class: None });

@@ -84,6 +84,28 @@ fn code_that_is_decoded_or_fetched_on_the_spot_is_hidden() {
 }
 
 #[test]
+fn sources_made_to_be_slow_are_read_in_linear_time() {
+    for (unit, n) in [
+        ("import,", 140_000),
+        ("getattr(", 120_000),
+        ("a.", 500_000),
+        ("exec('x')\n", 100_000),
+        ("f'{", 300_000),
+        ("vars(a)['b']", 80_000),
+        ("x=", 500_000),
+        ("from a import b,", 60_000),
+        ("a()", 300_000),
+        ("[", 1_000_000),
+    ] {
+        let aliases: String = (0..2_000).map(|n| format!("import os as a{n}\n")).collect();
+        assert!(calls(&format!("{aliases}{}", unit.repeat(n)), 10).len() <= 80, "{unit}");
+    }
+    let long =
+        format!("import os\ndef {}():\n os.system(1)\n{}", "f".repeat(400_000), " os.system(1)\n".repeat(40_000));
+    assert_eq!(calls(&long, 1000).len(), 1000);
+}
+
+#[test]
 fn ordinary_code_calls_nothing_worth_reporting() {
     for source in [
         "import torch\nmodel.eval()\nre.compile('x')\nrequests = []\nrequests.get(1)\n",
