@@ -2,17 +2,21 @@
 
 use casemate_core::{Finding, Location, Meta, Severity};
 
+use crate::pickle::Global;
 use crate::{FormatMeta, Imports, Parsed, Role, Trouble, Verdict};
 
 // One line per detector here …
 mod bytes_unclaimed;
+mod configured_callable;
 mod content_encrypted;
 mod content_undecodable;
 mod custom_operator;
 mod embedded_executable;
 mod extension_mismatch;
+mod lfs_pointer;
 mod limit_reached;
 mod malformed_ambiguous;
+mod package_source_foreign;
 mod path_escape;
 mod pickle_computed_name;
 mod pickle_extension_code;
@@ -21,6 +25,10 @@ mod pickle_persistent_id;
 mod pickle_unsafe_global;
 mod pickle_unvetted_call;
 mod pickle_unvetted_import;
+mod python_dangerous_call;
+mod python_site_hook;
+mod remote_code_reference;
+mod skops_untrusted_node;
 mod template_injection;
 mod unknown_format;
 mod unsafe_format;
@@ -29,13 +37,16 @@ mod unsafe_format;
 pub static DETECTORS: &[&dyn Detector] = &[
     // … and one here.
     &bytes_unclaimed::BytesUnclaimed,
+    &configured_callable::ConfiguredCallable,
     &content_encrypted::ContentEncrypted,
     &content_undecodable::ContentUndecodable,
     &custom_operator::CustomOperator,
     &embedded_executable::EmbeddedExecutable,
     &extension_mismatch::ExtensionMismatch,
+    &lfs_pointer::LfsPointer,
     &limit_reached::LimitReached,
     &malformed_ambiguous::MalformedAmbiguous,
+    &package_source_foreign::PackageSourceForeign,
     &path_escape::PathEscape,
     &pickle_computed_name::PickleComputedName,
     &pickle_extension_code::PickleExtensionCode,
@@ -44,6 +55,10 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unsafe_global::PickleUnsafeGlobal,
     &pickle_unvetted_call::PickleUnvettedCall,
     &pickle_unvetted_import::PickleUnvettedImport,
+    &python_dangerous_call::PythonDangerousCall,
+    &python_site_hook::PythonSiteHook,
+    &remote_code_reference::RemoteCodeReference,
+    &skops_untrusted_node::SkopsUntrustedNode,
     &template_injection::TemplateInjection,
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
@@ -153,6 +168,20 @@ impl Inspection<'_> {
         let innermost = if self.member.is_empty() { self.path } else { self.member };
         innermost.rsplit(['/', '!']).next().unwrap_or(innermost)
     }
+}
+
+/// Why importing a dotted name is dangerous, wherever the module ends and the name in it begins.
+pub(crate) fn danger_of(imports: &Imports, dotted: &str) -> Option<String> {
+    let (module, name) = dotted.rsplit_once('.').unwrap_or((dotted, ""));
+    let global = Global { module: module.into(), name: name.into(), known: true, python2: false };
+    imports.danger(&global).map(str::to_owned)
+}
+
+/// Whether a dotted name is one of these packages or lies below one.
+pub(crate) fn is_below(dotted: &str, packages: &[&str]) -> bool {
+    packages
+        .iter()
+        .any(|package| dotted.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// `text` shortened for a message, control characters escaped, in backticks.

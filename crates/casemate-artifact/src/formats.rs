@@ -20,7 +20,7 @@ mod torch_legacy;
 mod zip;
 // Not formats: what the parsers share.
 mod protobuf;
-mod reading;
+pub(crate) mod reading;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -16,15 +16,21 @@ mod parsed;
 pub mod pickle;
 mod policy;
 mod probe;
+mod python;
 mod scan;
 mod template;
 mod verdict;
+mod yaml;
 
 pub use claims::Claims;
 pub use detectors::Detector;
 pub use formats::{Budget, Format, FormatMeta, Object, Sniff};
-pub use parsed::{Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Tensor, Text, TextKind, Trouble};
+pub use parsed::{
+    Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Setting, SettingKind, Tensor, Text, TextKind,
+    Trouble,
+};
 pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
+pub use python::{CallKind, CodeCall};
 pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
 pub use verdict::Verdict;

@@ -2,8 +2,8 @@
 
 use casemate_core::SharedSource;
 
-use crate::Claims;
 use crate::pickle::Event;
+use crate::{Claims, CodeCall};
 
 /// What was read from one object, and where reading broke.
 #[derive(Default)]
@@ -20,6 +20,10 @@ pub struct Parsed {
     pub references: Vec<Reference>,
     /// Strings worth judging: templates, metadata, code.
     pub texts: Vec<Text>,
+    /// Settings that decide which code a loader imports or runs.
+    pub settings: Vec<Setting>,
+    /// Calls in Python source.
+    pub calls: Vec<CodeCall>,
     /// Tensor table.
     pub tensors: Vec<Tensor>,
     /// Objects inside the object.
@@ -92,6 +96,8 @@ pub enum ReferenceKind {
     MemberName,
     /// Creates a link to it.
     LinkTarget,
+    /// Imports or runs it.
+    Code,
 }
 
 /// A string with its place.
@@ -114,6 +120,52 @@ pub enum TextKind {
     Template,
     /// Free metadata.
     Metadata,
+}
+
+/// A setting of a configuration that decides which code a loader imports or runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// What a loader does with it.
+    pub kind: SettingKind,
+    /// Its keys, joined by dots.
+    pub path: String,
+    /// Its value.
+    pub value: String,
+    /// Line in the text, from 1, where known.
+    pub line: Option<u64>,
+}
+
+/// What a loader does with a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SettingKind {
+    /// Imports the class from Python files of this or another repository (`auto_map`).
+    AutoMap,
+    /// Allows the code of whatever repository is named beside it.
+    TrustRemoteCode,
+    /// Imports a pipeline from Python files of the repository.
+    CustomPipeline,
+    /// Fetches the code of a generation loop from a repository.
+    CustomGenerate,
+    /// Imports a class of this dotted name as a step of a sentence-transformers model.
+    PipelineModule,
+    /// Imports this module to take a base model's class from it (PEFT).
+    ParentLibrary,
+    /// Imports this module and calls its loader (MLflow).
+    LoaderModule,
+    /// Runs this file or name for each request (TorchServe).
+    Handler,
+    /// Builds an object by loader and type, `loader module.name` (skops).
+    SkopsNode,
+    /// Imports and calls this dotted name (Hydra, NeMo).
+    Target,
+    /// Imports, calls or builds this dotted name while the YAML is read.
+    YamlObject,
+    /// Installs packages from here.
+    PackageIndex,
+    /// A line that every start of Python runs, when the file is a `.pth` on its path.
+    SiteHook,
+    /// Stands for content kept elsewhere: its digest.
+    LfsPointer,
 }
 
 /// One tensor of a table.

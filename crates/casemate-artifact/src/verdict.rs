@@ -18,7 +18,8 @@ pub enum Verdict {
 }
 
 /// Rules that say "not judged" rather than "bad".
-pub const UNSCANNABLE_RULES: &[&str] = &["content-encrypted", "content-undecodable", "limit-reached", "unknown-format"];
+pub const UNSCANNABLE_RULES: &[&str] =
+    &["content-encrypted", "content-undecodable", "lfs-pointer", "limit-reached", "unknown-format"];
 
 impl Verdict {
     /// The verdict one finding alone leads to.

@@ -853,3 +853,17 @@ fn templates_are_found_in_files_that_break_or_go_too_deep() {
         case(71, "an underscore by its name", named.into(), Answer::Mal, b"{{ x['a'] }}".to_vec()).called("a.jinja"),
     ]);
 }
+
+#[test]
+fn a_handler_in_a_model_archive_is_judged_as_the_code_it_is() {
+    let manifest = |handler: &str| format!(r#"{{"runtime": "python", "model": {{"handler": "{handler}"}}}}"#);
+    let mar = |handler: &str, code: &[u8]| {
+        let manifest = Member::stored("MAR-INF/MANIFEST.json", manifest(handler).as_bytes());
+        scan("model.mar", &zip(&[manifest, Member::stored("serve.py", code)]))
+    };
+    let rules = |scan: casemate_artifact::Scan| scan.findings.into_iter().map(|f| f.rule).collect::<Vec<_>>();
+    assert!(rules(mar("serve.py", b"import os\nos.system('true')\n")).contains(&"python-dangerous-call".to_owned()));
+    assert!(rules(mar("../serve.py", b"pass\n")).contains(&"path-escape".to_owned()));
+    assert!(rules(mar("import os; os.system('true')", b"pass\n")).contains(&"remote-code-reference".to_owned()));
+    assert_eq!(mar("serve.py", b"def handle(data, context):\n    return data\n").verdict, Verdict::Clean);
+}

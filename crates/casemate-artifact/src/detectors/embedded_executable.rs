@@ -30,7 +30,9 @@ impl Detector for EmbeddedExecutable {
     }
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
-        if inspection.format != "executable" {
+        // A script under the name of one is what a project is made of; its calls are judged by a rule of their own.
+        let is_named_so = inspection.format == "script" && is_script_name(inspection.name());
+        if !matches!(inspection.format, "executable" | "script") || is_named_so && inspection.role == Role::Any {
             return;
         }
         let (severity, what) = match inspection.role {
@@ -41,4 +43,10 @@ impl Detector for EmbeddedExecutable {
         };
         found.add(META.finding_at(severity, what.into(), inspection.at(0)));
     }
+}
+
+/// Whether a name says that the file is a script.
+pub(super) fn is_script_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [".py", ".pyw", ".sh", ".bash", ".pl", ".rb"].iter().any(|end| name.ends_with(end))
 }

@@ -4,6 +4,7 @@
 
 use casemate_core::{Confidence, Meta, Severity};
 
+use super::embedded_executable::is_script_name;
 use super::{Detector, Findings, Inspection};
 use crate::formats::FORMATS;
 
@@ -36,6 +37,9 @@ impl Detector for ExtensionMismatch {
         let Some((_, extension)) = name.rsplit_once('.') else { return };
         let promised = FORMATS.iter().map(|format| format.meta()).find(|meta| meta.extensions.contains(&extension));
         let (Some(promised), Some(actual)) = (promised, inspection.family) else { return };
+        if inspection.format == "script" && is_script_name(&name) {
+            return;
+        }
         if promised.id == actual.id || actual.extensions.contains(&extension) {
             return;
         }

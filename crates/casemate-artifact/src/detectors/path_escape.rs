@@ -43,6 +43,7 @@ impl Detector for PathEscape {
                 ReferenceKind::ExternalData => {
                     format!("{} reads its data from {target}, which {how}", quote(&reference.from))
                 }
+                ReferenceKind::Code => format!("{} runs {target}, which {how}", quote(&reference.from)),
                 ReferenceKind::MemberName => format!("member {target} {how}"),
                 ReferenceKind::LinkTarget => format!("link {} points to {target}, which {how}", quote(&reference.from)),
             };

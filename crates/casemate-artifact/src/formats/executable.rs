@@ -9,7 +9,7 @@
 use casemate_core::Source;
 
 use super::reading::unreadable;
-use super::text::text_prefix;
+use super::text::{read_whole, text_prefix};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Trouble};
 
@@ -52,7 +52,9 @@ impl Format for Executable {
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let (size, far) = (object.source.size_bytes(), pe::header_is_far(&object.probe.head, object.probe.size_bytes));
-        let end = match kind(&object.probe.head, size).or(far.then_some(Kind::Pe)) {
+        let kind = kind(&object.probe.head, size).or(far.then_some(Kind::Pe));
+        let is_script = matches!(kind, Some(Kind::Script));
+        let end = match kind {
             Some(Kind::Elf) => elf::end(&**object.source),
             Some(Kind::Pe) => pe::end(&**object.source),
             Some(Kind::MachO) => Ok(size),
@@ -68,6 +70,10 @@ impl Format for Executable {
                 parsed.claims.add(0..end.min(size));
             }
             Err(malformed) => parsed.report(object.limits, malformed),
+        }
+        if is_script {
+            parsed.refined = Some("script");
+            read_whole(object, &mut parsed);
         }
         parsed
     }

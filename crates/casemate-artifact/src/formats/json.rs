@@ -2,7 +2,7 @@
 //!
 //! A chat template is a string in a tokenizer's configuration, under any key and in any file (CVE-2024-34359), so every
 //! string with the marks of a template is handed on with its path. Duplicate keys are what one reader sees first and
-//! another last. The text is streamed: neither a long file nor a long string costs memory.
+//! another last. Settings that choose code to import (`auto_map` and its kin) are handed on as well. The text is streamed: neither a long file nor a long string costs memory.
 //!
 //! Source: RFC 8259; `NaN` and `Infinity` are read as Python's `json` reads them.
 
@@ -13,6 +13,7 @@ use super::text::text_prefix;
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Trouble};
 
+mod settings;
 mod stream;
 mod walk;
 
@@ -54,7 +55,7 @@ impl Format for Json {
             Err(error) => {
                 let trouble = trouble(error);
                 // JSON so far, and worth judging so far: lenient readers and deeper ones go on.
-                if trouble.trouble == Trouble::Limit || !parsed.texts.is_empty() {
+                if trouble.trouble == Trouble::Limit || !parsed.texts.is_empty() || !parsed.settings.is_empty() {
                     let end = text_prefix(&**object.source).unwrap_or(size);
                     parsed.claims.add(0..end);
                 }

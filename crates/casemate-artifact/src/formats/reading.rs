@@ -61,6 +61,16 @@ pub(crate) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
+/// Whether a text is a dotted Python name of plain letters: `package.module.Class`, or a single word.
+pub(crate) fn is_dotted_name(text: &str) -> bool {
+    let word = |part: &str| {
+        !part.starts_with(|c: char| c.is_ascii_digit())
+            && !part.is_empty()
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    text.split('.').all(word)
+}
+
 /// Template where the text has the marks of one, metadata otherwise.
 pub(crate) fn text_kind(text: &str) -> TextKind {
     match is_template(text) {

@@ -3,14 +3,17 @@
 //! Text is recognised by content, so that a template is judged whatever its file is called (CVE-2024-34359); what a text
 //! says is left to the detectors.
 
-use casemate_core::{Source, SourceExt, Window};
+use casemate_core::{Limits, Source, SourceExt, Window};
 
 use super::reading::{is_template, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::{Malformed, Parsed, Probe, Text, TextKind, Trouble};
+use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble, python, yaml};
 
 /// The longest text handed on as a template; the longest chat template we know has 20 KiB.
 pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+
+/// The first line of every Git LFS pointer, its number apart.
+const LFS_VERSION: &[u8] = b"version https://git-lfs.github.com/spec/v";
 
 /// Reads UTF-8 text without control characters.
 pub(crate) struct PlainText;
@@ -50,17 +53,52 @@ impl Format for PlainText {
             }
             Err(malformed) => parsed.report(object.limits, malformed),
         }
-        if parsed.malformed.is_empty() && size <= TEMPLATE_BYTES_MAX {
-            match object.source.bytes_at(0, size).map(String::from_utf8) {
-                Ok(Ok(text)) if is_template(&text) => {
-                    parsed.texts.push(Text { kind: TextKind::Template, key: String::new(), text, offset: Some(0) });
-                }
-                Ok(_) => {}
-                Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
-            }
+        if object.probe.starts_with(LFS_VERSION) {
+            let digest = String::from_utf8_lossy(&object.probe.head).lines().nth(1).unwrap_or_default().to_owned();
+            let kind = SettingKind::LfsPointer;
+            parsed.settings.push(Setting { kind, path: "oid".into(), value: digest, line: Some(2) });
         }
+        read_whole(object, &mut parsed);
         parsed
     }
+}
+
+/// Reads an object that is text to its end and of moderate length for what it says.
+pub(super) fn read_whole(object: &Object<'_>, parsed: &mut Parsed) {
+    let size = object.source.size_bytes();
+    if !parsed.malformed.is_empty() || size > TEMPLATE_BYTES_MAX {
+        return;
+    }
+    match object.source.bytes_at(0, size).map(String::from_utf8) {
+        Ok(Ok(text)) => read(text, object.limits, parsed),
+        Ok(Err(_)) => {}
+        Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
+    }
+}
+
+/// What a text of moderate length says: calls, settings, a template.
+fn read(text: String, limits: &Limits, parsed: &mut Parsed) {
+    if python::may_call(&text) {
+        parsed.calls = python::calls(&text, limits.findings_max);
+    }
+    parsed.settings.extend(site_hooks(&text));
+    parsed.settings.extend(yaml::settings(&text));
+    if is_template(&text) {
+        parsed.texts.push(Text { kind: TextKind::Template, key: String::new(), text, offset: Some(0) });
+    }
+}
+
+/// Lines that Python would run at its start, were the text a path file; the first few say enough.
+fn site_hooks(text: &str) -> impl Iterator<Item = Setting> {
+    // `site` strips no indentation, but a byte order mark.
+    let lines = text.trim_start_matches('\u{feff}').split(['\n', '\r']).zip(1..);
+    let hooks = lines.filter(|(line, _)| line.starts_with("import ") || line.starts_with("import\t"));
+    hooks.take(4).map(|(line, number)| Setting {
+        kind: SettingKind::SiteHook,
+        path: String::new(),
+        value: line.chars().take(200).collect(),
+        line: Some(number),
+    })
 }
 
 /// How many bytes from the start are text.

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::TextKind;
 use crate::formats::testing::{
     any_bytes, assert_bounded, assert_whole, hidden, mutants, parse, parse_within, sniff, troubles,
 };
+use crate::{ReferenceKind, SettingKind, TextKind};
 use casemate_core::Limits;
 
 const SAMPLE: &str =
@@ -20,6 +20,41 @@ fn a_configuration_is_claimed_whole_and_its_templates_are_found() {
     assert_eq!(parsed.texts.len(), 1);
     assert_eq!((parsed.texts[0].key.as_str(), parsed.texts[0].kind), ("chat_template[0].template", TextKind::Template));
     assert_eq!(parsed.texts[0].text, "{{ a }}\n");
+}
+
+#[test]
+fn settings_that_choose_code_are_handed_on_with_their_paths() {
+    let text = r#"{"auto_map": {"AutoModel": "org/repo--m.Class", "AutoTokenizer": ["t.Class", null]}, "trust_remote_code": true,
+        "custom_pipelines": {"x": {"impl": "p.Class", "pt": ["AutoModel"]}}, "custom_generate": "org/repo", "type": "a.b",
+        "auto_mapping": {"parent_library": "lib"}, "vocab": {"auto_map": 1, "trust_remote_code": false},
+        "n": [{"__loader__": "L", "__module__": "m", "__class__": "C"}, {"__class__": "C", "__loader__": "L", "__module__": "m"}]}"#;
+    let parsed = parse(&Json, text.as_bytes());
+    let found: Vec<_> = parsed.settings.iter().map(|s| (s.kind, s.path.as_str(), s.value.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            (SettingKind::AutoMap, "auto_map.AutoModel", "org/repo--m.Class"),
+            (SettingKind::AutoMap, "auto_map.AutoTokenizer[0]", "t.Class"),
+            (SettingKind::TrustRemoteCode, "trust_remote_code", "true"),
+            (SettingKind::CustomPipeline, "custom_pipelines.x.impl", "p.Class"),
+            (SettingKind::CustomGenerate, "custom_generate", "org/repo"),
+            (SettingKind::ParentLibrary, "auto_mapping.parent_library", "lib"),
+            (SettingKind::SkopsNode, "n[0]", "L m.C"),
+        ]
+    );
+    let modules = parse(&Json, br#"[{"type": "a.B"}, {"type": "plain"}]"#);
+    assert_eq!((modules.settings.len(), modules.settings[0].kind), (1, SettingKind::PipelineModule));
+}
+
+#[test]
+fn files_an_index_or_a_manifest_names_are_references() {
+    let parsed =
+        parse(&Json, br#"{"weight_map": {"a": "x.bin", "b": "x.bin", "c": "../y"}, "model": {"handler": "/h.py"}}"#);
+    let found: Vec<_> = parsed.references.iter().map(|r| (r.kind, r.target.as_str())).collect();
+    assert_eq!(
+        found,
+        [(ReferenceKind::ExternalData, "x.bin"), (ReferenceKind::ExternalData, "../y"), (ReferenceKind::Code, "/h.py")]
+    );
 }
 
 #[test]

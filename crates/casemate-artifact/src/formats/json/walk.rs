@@ -1,4 +1,4 @@
-//! The walk over all values: templates with their paths, duplicate keys.
+//! The walk over all values: templates and settings with their paths, duplicate keys.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::io::Read;
 use casemate_core::Limits;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::settings::{self, Node};
 use crate::formats::reading::{Allowance, is_template, quote};
-use crate::{Malformed, Parsed, Text, TextKind, Trouble};
+use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble};
 
 /// A walk in progress. Nesting is bounded by the parser (128 levels).
 pub(super) struct Walk<'a> {
@@ -20,19 +21,34 @@ pub(super) struct Walk<'a> {
     // Keys are compared by keyed hashes of 64 bits: a vocabulary of a million words then costs 16 MB.
     hasher: RandomState,
     keys_held: u64,
+    // The loader's words of each open object, and those already handed on.
+    nodes: Vec<Node>,
+    nodes_seen: HashSet<u64>,
     full: bool,
 }
 
-enum Step {
+/// One step of the way to a value.
+pub(super) enum Step {
+    /// Member of an object.
     Key(String),
+    /// Element of an array.
     Index(u64),
 }
 
 impl<'a> Walk<'a> {
     /// A walk that notes what it finds in `parsed`.
     pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: Allowance) -> Self {
-        let hasher = RandomState::new();
-        Self { limits, parsed, allowance, path: Vec::new(), hasher, keys_held: 0, full: false }
+        Self {
+            limits,
+            parsed,
+            allowance,
+            path: Vec::new(),
+            hasher: RandomState::new(),
+            keys_held: 0,
+            nodes: Vec::new(),
+            nodes_seen: HashSet::new(),
+            full: false,
+        }
     }
 
     /// Walks over the next value of the text.
@@ -41,6 +57,7 @@ impl<'a> Walk<'a> {
         deserializer: &mut serde_json::Deserializer<serde_json::de::IoRead<R>>,
     ) -> serde_json::Result<()> {
         self.path.clear();
+        self.nodes.clear();
         self.deserialize(deserializer)
     }
 
@@ -68,6 +85,44 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Hands on a value that chooses code.
+    fn setting(&mut self, value: &str) {
+        if let (Some(node), Some(Step::Key(key))) = (self.nodes.last_mut(), self.path.last()) {
+            node.note(key, value);
+        }
+        if let Some(kind) = settings::kind_of(&self.path, value) {
+            self.hand_on(kind, value.into());
+        }
+        let Some(kind) = settings::reference_of(&self.path) else { return };
+        // Thousands of tensors name one shard after the other.
+        if self.parsed.references.last().is_some_and(|last| last.target == value) {
+            return;
+        }
+        let from = self.key();
+        match self.allowance.take(from.len().saturating_add(value.len())) {
+            true => self.parsed.references.push(Reference { kind, target: value.into(), from, offset: None }),
+            false => self.limit("names of files after the first are not read: too many"),
+        }
+    }
+
+    fn hand_on(&mut self, kind: SettingKind, value: String) {
+        let path = self.key();
+        match self.allowance.take(path.len().saturating_add(value.len())) {
+            true => self.parsed.settings.push(Setting { kind, path, value, line: None }),
+            false => self.limit("settings after the first are not read: too many"),
+        }
+    }
+
+    /// Hands on what an object that is complete says of its loader, the same words once.
+    fn close(&mut self) {
+        let Some(value) = self.nodes.pop().and_then(Node::words) else { return };
+        if (self.nodes_seen.len() as u64) < self.limits.entries_max
+            && self.nodes_seen.insert(self.hasher.hash_one(&value))
+        {
+            self.hand_on(SettingKind::SkopsNode, value);
+        }
+    }
+
     fn limit(&mut self, what: &str) {
         if !std::mem::replace(&mut self.full, true) {
             self.parsed.report(self.limits, Malformed::new(Trouble::Limit, None, what));
@@ -92,6 +147,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         self.text(text);
+        self.setting(text);
         Ok(())
     }
 
@@ -110,6 +166,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = HashSet::new();
+        self.nodes.push(Node::default());
         while let Some(name) = map.next_key::<String>()? {
             if self.keys_held >= self.limits.entries_max {
                 self.limit("keys after the first are not compared: too many");
@@ -124,11 +181,15 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             map.next_value_seed(&mut *self)?;
             self.path.pop();
         }
+        self.close();
         self.keys_held = self.keys_held.saturating_sub(seen.len() as u64);
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        if value {
+            self.setting("true");
+        }
         Ok(())
     }
 
