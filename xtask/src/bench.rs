@@ -38,12 +38,7 @@ fn scan(tree: &Tree) -> Result<()> {
     ensure_program("/usr/bin/time", "time")?;
     ensure_program("python3", "python3")?;
     ensure_program("openssl", "openssl")?;
-    let status = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "-p", "casemate"])
-        .current_dir(&tree.root)
-        .status()?;
-    ensure!(status.success(), "casemate does not build");
-    let casemate = tree.root.join("target/release/casemate").display().to_string();
+    let casemate = built_casemate(tree)?;
     let work = tree.root.join("target/bench");
     std::fs::create_dir_all(&work)?;
     let picklescan = picklescan(&work)?;
@@ -69,6 +64,20 @@ fn scan(tree: &Tree) -> Result<()> {
     row("1 GiB safetensors, with digest", 3, &[&casemate, "scan", big, "-q", "--no-record"], &openssl)?;
     println!("\npeers: {PICKLESCAN} for pickles, `openssl dgst -sha256` of the same file for safetensors");
     Ok(())
+}
+
+/// Builds the program and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub fn built_casemate(tree: &Tree) -> Result<String> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "-p", "casemate"])
+        .current_dir(&tree.root)
+        .status()?;
+    ensure!(status.success(), "casemate does not build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tree.root.join("target"), PathBuf::from);
+    Ok(target.join("release/casemate").display().to_string())
 }
 
 struct Inputs {

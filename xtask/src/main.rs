@@ -1,7 +1,7 @@
 //! The repository's own commands: `cargo xtask COMMAND`.
 //!
-//! `tidy` holds the house to its rules, `codegen` writes the reference docs, `test`, `fuzz` and
-//! `bench` set up what they need and run.
+//! `tidy` holds the house to its rules, `codegen` writes the reference docs, `test`, `fuzz`, `bench` and `realworld` set
+//! up what they need and run.
 //! Nothing here ships.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -9,6 +9,7 @@
 mod bench;
 mod codegen;
 mod fuzz;
+mod realworld;
 mod rust_struct;
 mod rust_text;
 mod test;
@@ -32,6 +33,7 @@ Commands:
   fuzz [TARGET...] [--seconds N | --minutes N] [--list]
                           fuzz the parsers, 10 seconds each unless told otherwise
   bench scan              the scanner beside its peers, as ratios
+  realworld [--keep]      scan the models in public packages; keep what was fetched
   help                    print this
 ";
 
@@ -62,6 +64,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "test" => test::run(&tree, rest),
         "fuzz" => fuzz::run(&tree, rest),
         "bench" => bench::run(&tree, rest),
+        "realworld" => realworld::run(&tree, rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

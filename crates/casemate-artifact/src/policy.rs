@@ -15,6 +15,11 @@ use crate::pickle::{Global, How, Operand, python3_name};
 pub const FILES: &[(&str, &str)] = &[
     ("imports/stdlib-data.toml", include_str!("../../../catalogue/rules/imports/stdlib-data.toml")),
     ("imports/numpy.toml", include_str!("../../../catalogue/rules/imports/numpy.toml")),
+    ("imports/scikit-learn.toml", include_str!("../../../catalogue/rules/imports/scikit-learn.toml")),
+    ("imports/scipy.toml", include_str!("../../../catalogue/rules/imports/scipy.toml")),
+    ("imports/pandas.toml", include_str!("../../../catalogue/rules/imports/pandas.toml")),
+    ("imports/boosters.toml", include_str!("../../../catalogue/rules/imports/boosters.toml")),
+    ("imports/training.toml", include_str!("../../../catalogue/rules/imports/training.toml")),
     ("imports/torch-weights-only.toml", include_str!("../../../catalogue/rules/imports/torch-weights-only.toml")),
     ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
@@ -49,6 +54,8 @@ pub enum Use {
     New,
     /// What it returns has its state set.
     Build,
+    /// What it returns has items set, appended or added.
+    Items,
 }
 
 /// Conditions on the arguments of an allowed call.
@@ -68,6 +75,8 @@ enum Arguments {
     NestedBytes,
     /// Texts without dots and double underscores, or integers.
     PlainNames,
+    /// None at all. A class listed so is made empty, in place: its constructor may do more than hold data.
+    None,
 }
 
 #[derive(Deserialize)]
@@ -223,9 +232,13 @@ impl Imports {
     }
 
     /// Whether it may be handed on as a value to whatever may call it: classes that only hold data, and what a profile
-    /// lists for import. `getattr` or a loader of nested pickles may be called in place with arguments we see, no more.
+    /// lists for import. `getattr` or a loader of nested pickles may be called in place with arguments we see, no more;
+    /// nor may a class whose arguments matter.
     pub fn allows_pass(&self, global: &Global) -> bool {
-        self.allows(global, Use::Import) || self.allows(global, Use::New)
+        let passes = |entry: &Allowance| {
+            entry.uses.contains(&Use::New) && entry.arguments.is_none() || entry.uses.contains(&Use::Import)
+        };
+        self.entries(global).iter().any(passes)
     }
 
     /// Whether some profile lists it for `uses`.
@@ -272,6 +285,7 @@ impl Imports {
             Arguments::PlainNames => args
                 .iter()
                 .all(|arg| matches!(arg, Operand::Int(_)) || matches!(arg, Operand::Text(name) if plain(name))),
+            Arguments::None => args.is_empty(),
         }
     }
 }

@@ -867,3 +867,59 @@ fn a_handler_in_a_model_archive_is_judged_as_the_code_it_is() {
     assert!(rules(mar("import os; os.system('true')", b"pass\n")).contains(&"remote-code-reference".to_owned()));
     assert_eq!(mar("serve.py", b"def handle(data, context):\n    return data\n").verdict, Verdict::Clean);
 }
+
+#[test]
+fn profiles_of_libraries_open_no_door() {
+    let empty = |module: &str, name: &str, state: &[u8]| [&named(module, name)[..], b")\x81", state, b"b"].concat();
+    let field = |key: &str, value: &[u8]| [&b"}"[..], &text(key), value, b"s"].concat();
+    let rebuild = |function: &[u8], args: &[u8]| {
+        let (start, class) = (named("torch._tensor", "_rebuild_from_type_v2"), named("numpy", "ndarray"));
+        pickle(&[&start, b"(", function, &class, args, b"NtR"])
+    };
+    let transformer = ("sklearn.preprocessing._function_transformer", "FunctionTransformer");
+    let holding = |function: &[u8]| pickle(&[&empty(transformer.0, transformer.1, &field("func", function))]);
+    let series = |tail: &[u8]| pickle(&[&empty("pandas", "Series", &field("name", b"N")), tail]);
+    let booster = named("xgboost.core", "Booster");
+    let source = field("_parse_arg_template", &text("import os"));
+    judge(&[
+        case(
+            72,
+            "a distribution whose state is source text",
+            pickle(&[&empty("scipy.stats._continuous_distns", "norm_gen", &source)]),
+            Answer::Mal,
+            pickle(&[&empty("scipy.sparse._csr", "csr_matrix", &field("maxprint", b"K\x32"))]),
+        ),
+        case(
+            72,
+            "a transformer that holds a shell",
+            holding(&named("os", "system")),
+            Answer::Mal,
+            holding(&named("numpy", "log1p")),
+        ),
+        mal(72, "a transformer that holds a loader", holding(&named("torch.storage", "_load_from_bytes"))),
+        mal(
+            72,
+            "a constructor that opens files, handed on",
+            rebuild(&booster, &[b"}N", &text("/x")[..], b"\x87"].concat()),
+        ),
+        case(
+            72,
+            "a constructor that opens files, with arguments",
+            pickle(&[&booster, b"}N", &text("/x"), b"\x87\x81"]),
+            Answer::Mal,
+            pickle(&[&booster, b")\x81}", &text("handle"), b"Nsb"]),
+        ),
+        case(
+            73,
+            "a view on memory of the file's choosing",
+            rebuild(
+                &named("numpy", "asarray"),
+                &[&empty("collections", "Counter", &field("__array_interface__", b"}"))[..], b"\x85"].concat(),
+            ),
+            Answer::AtLeastSus,
+            rebuild(&named("torch._utils", "_rebuild_tensor_v2"), b")"),
+        ),
+        case(73, "items of a series", series(b"K\0K\x01s"), Answer::Mal, series(b"")),
+        mal(73, "items of an array", pickle(&[&named("numpy", "ndarray"), b"K\x01\x85\x85RK\0K\x01s"])),
+    ]);
+}

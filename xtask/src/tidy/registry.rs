@@ -203,7 +203,7 @@ mod tests {
     fn every_kind_of_sample_is_asked_for() {
         let sample = |name: &str| format!("{TESTDATA}/a-b/{name}");
         let all = [sample("benign-x.pkl.hex"), sample("hit-x.hex"), sample("near-x.hex")];
-        assert_eq!(check_samples("a_b.rs", "a-b", &all), []);
+        assert!(check_samples("a_b.rs", "a-b", &all).is_empty());
         let one = check_samples("a_b.rs", "a-b", &all[..1]);
         assert!(one[0].what.starts_with("has no sample hit-*, near-*;"), "{one:?}");
     }

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn budgets_are_met_at_the_limit_and_not_beyond() {
         let file = |path: &str, n: usize| File::new(path, "x\n".repeat(n));
-        assert_eq!(check_files(&[file(ARCHITECTURE, 250), file("lib.rs", 2750)]), []);
+        assert!(check_files(&[file(ARCHITECTURE, 250), file("lib.rs", 2750)]).is_empty());
         let over = check_files(&[file(ARCHITECTURE, 251), file("lib.rs", 2750)]);
         assert_eq!(over.iter().map(|v| v.path.as_str()).collect::<Vec<_>>(), [ARCHITECTURE, "lib.rs"]);
         assert_eq!(check_files(&[]).len(), 1);

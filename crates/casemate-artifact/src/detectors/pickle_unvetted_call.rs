@@ -67,20 +67,22 @@ fn objection(action: &Action, inspection: &Inspection<'_>) -> Option<String> {
                 "writes into what {name} returned after its state was set, which may call what the state holds"
             ))
         }
-        Action::Build { target: Operand::ResultOf(global) } => {
-            let settable = imports.allows(global, Use::Build) || !imports.allows_import(global);
-            (!settable).then(|| {
-                format!(
-                    "sets state on what {} returned, which its profile does not foresee",
-                    quote(&global.to_string())
-                )
-            })
-        }
+        Action::Build { target: Operand::ResultOf(global) } => unforeseen(global, Use::Build, inspection),
+        Action::SetItem { target: Operand::ResultOf(global) } => unforeseen(global, Use::Items, inspection),
         Action::Build { target: Operand::Opaque } | Action::SetItem { target: Operand::Opaque } => {
             Some("writes into something that is only known while loading".into())
         }
         _ => None,
     }
+}
+
+/// A write that its profile does not list. Items set on an array or a table could land in memory that is not its own.
+fn unforeseen(global: &Global, write: Use, inspection: &Inspection<'_>) -> Option<String> {
+    let imports = inspection.imports;
+    let foreseen = imports.allows(global, write) || !imports.allows_import(global);
+    let what = if write == Use::Items { "items" } else { "state" };
+    let name = || quote(&global.to_string());
+    (!foreseen).then(|| format!("sets {what} on what {} returned, which its profile does not foresee", name()))
 }
 
 fn denied_call(global: &Global, how: How, inspection: &Inspection<'_>) -> String {
