@@ -7,9 +7,13 @@ use casemate_core::{Limits, SharedSource};
 use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
+mod bzip2;
 mod executable;
 mod gguf;
+mod gzip;
 mod json;
+mod lz4;
+mod lzma;
 mod npy;
 mod onnx;
 mod parquet;
@@ -17,12 +21,16 @@ pub(crate) mod pickle;
 mod safetensors;
 mod text;
 mod torch_legacy;
+mod xz;
 mod zip;
+mod zlib;
+mod zstd;
 // Not formats: what the parsers share.
 mod protobuf;
 mod reading;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unpack;
 
 pub(crate) use text::TEMPLATE_BYTES_MAX;
 
@@ -38,6 +46,14 @@ pub static FORMATS: &[&dyn Format] = &[
     &parquet::Parquet,
     &executable::Executable,
     &pickle::Pickle,
+    // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
+    &gzip::Gzip,
+    &bzip2::Bzip2,
+    &xz::Xz,
+    &lzma::Lzma,
+    &zstd::Zstd,
+    &lz4::Lz4,
+    &zlib::Zlib,
     &onnx::Onnx,
     &json::Json,
     &text::PlainText,
@@ -102,6 +118,7 @@ pub struct Object<'a> {
 pub struct Budget {
     members: Cell<u64>,
     inflated_bytes: Cell<u64>,
+    held_bytes: Cell<u64>,
     /// What a file of its size may unpack to, where the size is known.
     inflatable_bytes: Option<u64>,
 }
@@ -126,6 +143,15 @@ impl Budget {
             true => Ok(()),
             false => Err(Malformed::new(Trouble::Limit, None, format!("more than {} members", limits.members_max))),
         }
+    }
+
+    /// Whether `n` more unpacked bytes may stay in memory as long as the file is read: 16 MiB of small members do.
+    pub(crate) fn hold(&self, n: u64) -> bool {
+        const HELD_BYTES_MAX: u64 = 16 << 20;
+        let held = self.held_bytes.get().saturating_add(n);
+        let room = held <= HELD_BYTES_MAX;
+        self.held_bytes.set(if room { held } else { self.held_bytes.get() });
+        room
     }
 
     /// Counts `n` more unpacked bytes.
