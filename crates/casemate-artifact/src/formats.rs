@@ -32,6 +32,7 @@ mod reading;
 pub(crate) mod testing;
 mod unpack;
 
+pub(crate) use npy::kind_of_word as npy_kind;
 pub(crate) use text::TEMPLATE_BYTES_MAX;
 
 /// Every format. The first that is certain gives the object its name; those that are only likely come into play when

@@ -15,6 +15,7 @@ use crate::pickle::{Global, How, Operand, python3_name};
 pub const FILES: &[(&str, &str)] = &[
     ("imports/stdlib-data.toml", include_str!("../../../catalogue/rules/imports/stdlib-data.toml")),
     ("imports/numpy.toml", include_str!("../../../catalogue/rules/imports/numpy.toml")),
+    ("imports/joblib.toml", include_str!("../../../catalogue/rules/imports/joblib.toml")),
     ("imports/torch-weights-only.toml", include_str!("../../../catalogue/rules/imports/torch-weights-only.toml")),
     ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
