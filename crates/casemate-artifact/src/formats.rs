@@ -18,7 +18,10 @@ mod npy;
 mod onnx;
 mod parquet;
 pub(crate) mod pickle;
+mod rar;
 mod safetensors;
+mod seven_zip;
+mod tar;
 mod text;
 mod torch_legacy;
 mod xz;
@@ -48,6 +51,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &executable::Executable,
     &pickle::Pickle,
     // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
+    &tar::Tar,
+    &seven_zip::SevenZip,
+    &rar::Rar,
     &gzip::Gzip,
     &bzip2::Bzip2,
     &xz::Xz,
