@@ -43,6 +43,8 @@ pub(crate) use text::TEMPLATE_BYTES_MAX;
 pub static FORMATS: &[&dyn Format] = &[
     // … and one here.
     &torch_legacy::TorchLegacy,
+    // Before zip: an archive that is the last member of a tar ends the file as a zip does.
+    &tar::Tar,
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
@@ -51,7 +53,6 @@ pub static FORMATS: &[&dyn Format] = &[
     &executable::Executable,
     &pickle::Pickle,
     // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
-    &tar::Tar,
     &seven_zip::SevenZip,
     &rar::Rar,
     &gzip::Gzip,
