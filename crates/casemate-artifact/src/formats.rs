@@ -7,23 +7,35 @@ use casemate_core::{Limits, SharedSource};
 use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
+mod bzip2;
 mod executable;
 mod gguf;
+mod gzip;
 mod json;
+mod lz4;
+mod lzma;
 mod npy;
 mod onnx;
 mod parquet;
 pub(crate) mod pickle;
+mod rar;
 mod safetensors;
+mod seven_zip;
+mod tar;
 mod text;
 mod torch_legacy;
+mod xz;
 mod zip;
+mod zlib;
+mod zstd;
 // Not formats: what the parsers share.
 mod protobuf;
 pub(crate) mod reading;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unpack;
 
+pub(crate) use npy::kind_of_word as npy_kind;
 pub(crate) use text::TEMPLATE_BYTES_MAX;
 
 /// Every format. The first that is certain gives the object its name; those that are only likely come into play when
@@ -31,6 +43,8 @@ pub(crate) use text::TEMPLATE_BYTES_MAX;
 pub static FORMATS: &[&dyn Format] = &[
     // … and one here.
     &torch_legacy::TorchLegacy,
+    // Before zip: an archive that is the last member of a tar ends the file as a zip does.
+    &tar::Tar,
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
@@ -38,6 +52,16 @@ pub static FORMATS: &[&dyn Format] = &[
     &parquet::Parquet,
     &executable::Executable,
     &pickle::Pickle,
+    // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
+    &seven_zip::SevenZip,
+    &rar::Rar,
+    &gzip::Gzip,
+    &bzip2::Bzip2,
+    &xz::Xz,
+    &lzma::Lzma,
+    &zstd::Zstd,
+    &lz4::Lz4,
+    &zlib::Zlib,
     &onnx::Onnx,
     &json::Json,
     &text::PlainText,
@@ -102,6 +126,7 @@ pub struct Object<'a> {
 pub struct Budget {
     members: Cell<u64>,
     inflated_bytes: Cell<u64>,
+    held_bytes: Cell<u64>,
     /// What a file of its size may unpack to, where the size is known.
     inflatable_bytes: Option<u64>,
 }
@@ -126,6 +151,15 @@ impl Budget {
             true => Ok(()),
             false => Err(Malformed::new(Trouble::Limit, None, format!("more than {} members", limits.members_max))),
         }
+    }
+
+    /// Whether `n` more unpacked bytes may stay in memory as long as the file is read: 16 MiB of small members do.
+    pub(crate) fn hold(&self, n: u64) -> bool {
+        const HELD_BYTES_MAX: u64 = 16 << 20;
+        let held = self.held_bytes.get().saturating_add(n);
+        let room = held <= HELD_BYTES_MAX;
+        self.held_bytes.set(if room { held } else { self.held_bytes.get() });
+        room
     }
 
     /// Counts `n` more unpacked bytes.

@@ -20,6 +20,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("imports/pandas.toml", include_str!("../../../catalogue/rules/imports/pandas.toml")),
     ("imports/boosters.toml", include_str!("../../../catalogue/rules/imports/boosters.toml")),
     ("imports/training.toml", include_str!("../../../catalogue/rules/imports/training.toml")),
+    ("imports/joblib.toml", include_str!("../../../catalogue/rules/imports/joblib.toml")),
     ("imports/torch-weights-only.toml", include_str!("../../../catalogue/rules/imports/torch-weights-only.toml")),
     ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),

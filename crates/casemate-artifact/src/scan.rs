@@ -120,7 +120,7 @@ impl Scanner {
 
     /// Recognises, parses and judges one object; returns the objects in it.
     fn object(&self, work: &Work, budget: &Budget, found: &mut Findings, scan: &mut Scan) -> Vec<Child> {
-        let (recognised, mut parsed) = self.read(work, budget);
+        let (recognised, mut parsed) = self.read(&scan.path, work, budget);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
             None if work.role == Role::RawData => "raw",
@@ -153,7 +153,7 @@ impl Scanner {
         children
     }
 
-    fn read(&self, work: &Work, budget: &Budget) -> (Option<&'static dyn Format>, Parsed) {
+    fn read(&self, path: &str, work: &Work, budget: &Budget) -> (Option<&'static dyn Format>, Parsed) {
         let trouble = |trouble, what: String| Parsed {
             malformed: vec![Malformed::new(trouble, None, what)],
             ..Parsed::default()
@@ -166,7 +166,7 @@ impl Scanner {
             Err(error) => return (None, trouble(Trouble::Unreadable, format!("cannot be read: {error}"))),
         };
         let object = Object {
-            name: &work.member,
+            name: if work.member.is_empty() { path } else { &work.member },
             source: &work.source,
             probe: &probe,
             role: work.role,

@@ -178,6 +178,21 @@ fn archives_are_bounded() {
     assert_bounded("many-members.zip", &zip(&names));
 }
 
+fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn packed_files_in_packed_files_are_bounded() {
+    assert_refused("bomb.gz", &gzip(&vec![0; 200_000_000], 9));
+    // Five levels of 30 MB each: stored blocks pack as well as what they hold.
+    let stored = (0..4).fold(vec![0; 30_000_000], |bytes, _| gzip(&bytes, 0));
+    assert_refused("levels.gz", &gzip(&stored, 9));
+    assert_refused("members.gz", &gzip(&vec![0; 20_000_000], 9).repeat(200));
+}
+
 #[test]
 fn lying_lengths_cost_nothing() {
     assert_refused("header.safetensors", &[&(1u64 << 63).to_le_bytes()[..], b"{}"].concat());

@@ -18,6 +18,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Whatever the medium reports.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Memory in bytes that reading from it may keep occupied, all sources it reads from included: what an archive in an
+    /// archive in an archive costs is the sum.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// A source shared by the objects found inside it.
@@ -156,6 +162,10 @@ impl Source for RangeSource {
             Some(buffer) if n > 0 => self.inner.read_at(self.offset.saturating_add(offset), buffer),
             _ => Ok(0),
         }
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.inner.held_bytes()
     }
 }
 

@@ -132,6 +132,11 @@ fn dims(shape: &Literal<'_>) -> Option<Vec<u64>> {
     items.iter().map(|item| if let Literal::Int(n) = item { u64::try_from(*n).ok() } else { None }).collect()
 }
 
+/// Bytes of one element of a type in a word, such as `f8`, and whether it is a Python object.
+pub(crate) fn kind_of_word(word: &str) -> Option<(u64, bool)> {
+    Kind::of_word(word).map(|kind| (kind.size_bytes, kind.has_objects))
+}
+
 /// What one element takes, and whether Python objects are in it.
 struct Kind {
     size_bytes: u64,

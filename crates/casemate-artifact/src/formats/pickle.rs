@@ -12,6 +12,8 @@ use super::{Format, FormatMeta, Object, Sniff};
 use crate::pickle::{Action, EVENTS_BYTES_MAX, Embedded, End, Event, Operand, Reading, Stream, run};
 use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
 
+mod joblib;
+
 /// See the module.
 pub struct Pickle;
 
@@ -51,7 +53,10 @@ impl Format for Pickle {
                 parsed.malformed.push(Malformed::new(Trouble::Limit, start, what));
                 break;
             }
-            let stream = run(object.source.as_ref(), start, Reading::Plain, object.limits, 0);
+            let mut stream = run(object.source.as_ref(), start, Reading::Plain, object.limits, 0);
+            if stream.has_arrays {
+                stream = joblib::reading(object, start, stream, &mut parsed);
+            }
             events_bytes = events_bytes.saturating_add(stream.events_bytes);
             if n > 0 && events_bytes > EVENTS_BYTES_MAX {
                 let what = format!("names in the pickle streams take more than {EVENTS_BYTES_MAX} bytes");

@@ -15,16 +15,15 @@ use std::sync::Arc;
 use casemate_core::Window;
 
 use super::reading::{Allowance, quote, unreadable};
+use super::unpack::Slot;
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 mod directory;
-mod inflate;
 mod member;
 mod records;
 mod unlisted;
 
-use inflate::Slot;
 use member::{Member, Stream};
 use records::{Central, Local};
 
@@ -59,7 +58,6 @@ impl Format for Zip {
             names: HashSet::new(),
             allowance: Allowance::new(),
             directory_allowance: Allowance::new(),
-            eager_bytes: 0,
             slot: Arc::default(),
             exhausted: false,
         };
@@ -79,8 +77,6 @@ struct Archive<'a, 'p> {
     names: HashSet<String>,
     allowance: Allowance,
     directory_allowance: Allowance,
-    // Bytes of small members kept inflated; above a bound they are inflated again when they are read.
-    eager_bytes: u64,
     slot: Arc<Slot>,
     // Nothing more is inflated once the budget is spent.
     exhausted: bool,

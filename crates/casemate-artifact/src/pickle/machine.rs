@@ -20,7 +20,9 @@ use super::name::{decode, int, literal, quoted};
 use super::reader::{ReadError, Reader};
 use super::value::{Span, Spelling, Tuple, Value};
 use crate::{Malformed, Trouble};
+use arrays::Arrays;
 
+mod arrays;
 mod calls;
 
 /// How frames are read.
@@ -31,6 +33,8 @@ pub enum Reading {
     /// FRAME fills a buffer, and an operand that does not fit in what is left of it starts anew after it: the C reader over
     /// a file without look-ahead.
     FramesBuffered,
+    /// As joblib reads: FRAME is without effect, and arrays lie between the opcodes.
+    Joblib,
 }
 
 /// What one stream does.
@@ -54,6 +58,10 @@ pub struct Stream {
     pub texts: Vec<String>,
     /// Whether a frame lies about its length, so that readers disagree about the stream.
     pub frames_disagree: bool,
+    /// Whether joblib would take an array from the file in the middle of the stream.
+    pub has_arrays: bool,
+    /// Files joblib would read arrays from, with the offset that says so; only under [`Reading::Joblib`].
+    pub external: Vec<(u64, String)>,
 }
 
 /// How a stream ends.
@@ -85,6 +93,9 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
     let values_max = limits.pickle_values_max.saturating_add(source.size_bytes().saturating_sub(offset) / 16);
     let mut machine = Machine {
         reader: Reader::new(source, offset),
+        source,
+        limits,
+        arrays: (reading == Reading::Joblib).then(Arrays::default),
         reading,
         stack: Vec::new(),
         marks: Vec::new(),
@@ -114,6 +125,8 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
             events_bytes: 0,
             texts: Vec::new(),
             frames_disagree: false,
+            has_arrays: false,
+            external: Vec::new(),
         },
     };
     machine.run();
@@ -144,6 +157,10 @@ fn error<T>(what: impl Into<String>) -> Result<T, Stop> {
 
 struct Machine<'a> {
     reader: Reader<'a>,
+    source: &'a dyn Source,
+    limits: &'a Limits,
+    /// Present where arrays lie between the opcodes.
+    arrays: Option<Arrays>,
     reading: Reading,
     stack: Vec<Value>,
     /// Stack heights at the open MARKs; nothing below the last may be popped.
@@ -199,6 +216,9 @@ impl Machine<'_> {
             }
             self.stream.opcodes += 1;
             self.check_frame();
+            if let Err(stop) = self.skip_array() {
+                break stop;
+            }
             let held =
                 (self.stack.len() as u64).saturating_add(self.memo.len()).saturating_add(self.marks.len() as u64);
             if held > self.values_max {
@@ -254,6 +274,11 @@ impl Machine<'_> {
                 let items = self.pop_mark()?;
                 self.pass(&items)?;
                 self.push(Value::Data);
+                // The oldest writers fill the dictionary DICT makes, as the later ones do.
+                if opcode == b'd' {
+                    self.follow_dicts(b'}');
+                    self.keep_items(&items);
+                }
             }
             b't' => {
                 let items = self.pop_mark()?;
@@ -278,6 +303,7 @@ impl Machine<'_> {
             0x95 => self.frame()?,
             other => return error(format!("0x{other:02x} is no opcode")),
         }
+        self.follow_dicts(opcode);
         Ok(())
     }
 
@@ -506,10 +532,14 @@ impl Machine<'_> {
     fn add_items(&mut self, opcode: u8) -> Result<(), Stop> {
         let items = match opcode {
             b'a' => vec![self.pop()?],
-            b's' => vec![self.pop()?, self.pop()?],
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                vec![key, value]
+            }
             _ => self.pop_mark()?,
         };
         self.pass(&items)?;
+        self.keep_items(&items);
         let target = self.top()?.clone();
         self.note_rewrite(&target)?;
         let target = self.operand(&target)?;
@@ -522,9 +552,10 @@ impl Machine<'_> {
     /// BUILD: `__setstate__`, or the instance's dictionary and slots.
     fn build(&mut self) -> Result<(), Stop> {
         let state = self.pop()?;
-        self.pass(&[state])?;
+        self.pass(std::slice::from_ref(&state))?;
         let target = self.top()?.clone();
         self.note_rewrite(&target)?;
+        self.build_array(&target, &state)?;
         if let Value::ResultOf(_, instance) = target {
             let (word, bit) = (instance as usize / 64, instance % 64);
             if self.built.len() <= word {

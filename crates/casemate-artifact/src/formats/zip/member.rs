@@ -3,18 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use casemate_core::{MemorySource, RangeSource, SharedSource, SourceExt, Window};
+use casemate_core::{RangeSource, SharedSource, SourceExt, Window};
 use flate2::Crc;
 
-use super::inflate::{Ending, Inflated, InflatedSource, inflate};
 use super::{Archive, records};
 use crate::formats::reading::{quote, unreadable};
+use crate::formats::unpack::{Ending, Inflated, RawDeflate, bytes_max, inflate, source_of};
 use crate::{Child, Malformed, Reference, ReferenceKind, Role, Trouble};
 
-/// Members above this are inflated again when they are read, instead of being held.
-const EAGER_MEMBER_BYTES_MAX: u64 = 1 << 20;
-/// Inflated bytes held of all small members together.
-const EAGER_BYTES_MAX: u64 = 16 << 20;
 /// A link's target: PATH_MAX on Linux.
 const LINK_BYTES_MAX: u64 = 4096;
 
@@ -99,9 +95,8 @@ impl Archive<'_, '_> {
         if self.exhausted {
             return Ok(stream.compressed);
         }
-        let bytes_max = self.object.limits.inflated_member_bytes_max;
-        let inflated =
-            inflate(&**self.object.source, range.clone(), bytes_max).map_err(|e| unreadable(&e, range.start))?;
+        let inflated = inflate(&**self.object.source, range.clone(), bytes_max(self.object))
+            .map_err(|e| unreadable(&e, range.start))?;
         if let Err(malformed) = self.object.budget.inflated(inflated.bytes.len() as u64, self.object.limits) {
             self.exhausted = true;
             self.report(malformed);
@@ -117,7 +112,7 @@ impl Archive<'_, '_> {
             _ => stream.compressed,
         };
         self.judge_inflated(member, &inflated, encrypted, agrees);
-        let source = self.inflated_source(inflated, range);
+        let source = source_of(self.object, &RawDeflate, range, inflated.bytes, &self.slot);
         self.child(member, source)?;
         Ok(used)
     }
@@ -159,18 +154,6 @@ impl Archive<'_, '_> {
     fn encrypted(&mut self, member: &Member) {
         let what = format!("member {} is encrypted", quote(&member.name));
         self.report(Malformed::new(Trouble::Encrypted, member.start, what));
-    }
-
-    /// Small members are held, large ones inflated again when somebody reads them.
-    fn inflated_source(&mut self, inflated: Inflated, range: Range<u64>) -> SharedSource {
-        let size_bytes = inflated.bytes.len() as u64;
-        let held = self.eager_bytes.saturating_add(size_bytes);
-        if size_bytes <= EAGER_MEMBER_BYTES_MAX && held <= EAGER_BYTES_MAX {
-            self.eager_bytes = held;
-            return Arc::new(MemorySource::new(inflated.bytes));
-        }
-        let (archive, slot) = (Arc::clone(self.object.source), Arc::clone(&self.slot));
-        Arc::new(InflatedSource { archive, range, size_bytes, slot })
     }
 
     fn child(&mut self, member: &Member, source: SharedSource) -> Result<(), Malformed> {

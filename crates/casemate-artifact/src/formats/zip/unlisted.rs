@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use casemate_core::Window;
 
-use super::inflate::{Ending, inflate};
 use super::member::{Member, Stream};
 use super::records::{self, Local};
 use super::{Archive, Malformed, quote, unreadable};
+use crate::formats::unpack::{Ending, inflate};
 
 /// The newest version an archive can ask of its reader (APPNOTE 4.4.3), times ten.
 const VERSION_MAX: u16 = 63;

@@ -56,6 +56,7 @@ impl Machine<'_> {
                     return Err(Stop::Limit("makes too many calls".into()));
                 };
                 self.instances = instance;
+                self.keep_dtype(made, instance, args)?;
                 self.push(Value::ResultOf(made, instance));
             }
             (None, _) => self.push(Value::Opaque),

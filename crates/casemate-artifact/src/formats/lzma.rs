@@ -1,0 +1,79 @@
+//! LZMA as `xz --format=lzma`, Python's `FORMAT_ALONE` and joblib's `lzma` write it: thirteen bytes, then the stream.
+//!
+//! There is no magic: properties, a window that is a power of two or half as much again, a size or none, and the zero with
+//! which every range coder begins. Source: the LZMA SDK, `lzma-specification.txt`; decoding is [`lzma_rust2`]'s.
+
+use std::io;
+use std::ops::Range;
+
+use casemate_core::Source;
+use lzma_rust2::LzmaReader;
+
+use super::reading::{u32_le, u64_le};
+use super::unpack::{Codec, Ending, Input, Unpacked, drain, parse_packed};
+use super::xz::WINDOW_KIB_MAX;
+use super::{Format, FormatMeta, Object, Sniff};
+use crate::{Parsed, Probe};
+
+/// Reads bare LZMA files.
+pub(crate) struct Lzma;
+
+/// What everybody writes: lc 3, lp 0, pb 2.
+const USUAL_PROPERTIES: u8 = 0x5d;
+/// Larger declared sizes are taken for chance.
+const SIZE_BYTES_MAX: u64 = 1 << 40;
+
+impl Format for Lzma {
+    fn meta(&self) -> FormatMeta {
+        FormatMeta {
+            id: "lzma",
+            title: "LZMA file",
+            extensions: &["lzma", "pkl", "pickle", "joblib"],
+            runs_code: false,
+            is_model: false,
+        }
+    }
+
+    fn sniff(&self, probe: &Probe) -> Sniff {
+        match self.begins(&probe.head) {
+            true if probe.head.first() == Some(&USUAL_PROPERTIES) => Sniff::Certain,
+            true => Sniff::Likely,
+            false => Sniff::No,
+        }
+    }
+
+    fn parse(&self, object: &Object<'_>) -> Parsed {
+        parse_packed(object, &Lzma, &[(".lzma", "")], true)
+    }
+}
+
+impl Codec for Lzma {
+    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
+        let start = range.start;
+        let (input, state) = Input::new(source, range);
+        let broken = |ending| Unpacked { bytes: Vec::new(), used: 0, ending, malformed: Vec::new() };
+        let mut decoder = match LzmaReader::new_mem_limit(input, WINDOW_KIB_MAX, None) {
+            Ok(decoder) => decoder,
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Ok(broken(Ending::TooLong)),
+            Err(_) => return Ok(broken(Ending::Broken)),
+        };
+        // A stream that goes on after its declared size is two streams to two readers.
+        decoder.set_relaxed_end_condition(false);
+        let mut unpacked = drain(&mut decoder, &state, start, bytes_max)?;
+        let (_, unused) = decoder.into_parts();
+        unpacked.used = unpacked.used.saturating_sub(unused.len() as u64);
+        Ok(unpacked)
+    }
+
+    fn begins(&self, head: &[u8]) -> bool {
+        let (Some(properties), Some(window), Some(size)) = (head.first(), u32_le(head, 1), u64_le(head, 5)) else {
+            return false;
+        };
+        let odd = window.checked_shr(window.trailing_zeros()).unwrap_or(0);
+        *properties < 225
+            && window >= 4096
+            && matches!(odd, 1 | 3)
+            && (size == u64::MAX || size < SIZE_BYTES_MAX)
+            && head.get(13) == Some(&0)
+    }
+}

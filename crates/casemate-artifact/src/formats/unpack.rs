@@ -1,0 +1,319 @@
+//! Unpacking within bounds, and objects that are unpacked again when somebody reads them.
+//!
+//! Declared sizes play no part: what comes out is counted, and what is kept of it is bounded for one object
+//! ([`Limits::inflated_member_bytes_max`]), for a chain of packed objects in packed objects ([`CHAIN_BYTES_MAX`]) and for a
+//! file ([`Budget`](crate::Budget)). Answers bombs: 1000:1 at one level, and levels that multiply.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use casemate_core::{Limits, MemorySource, SharedSource, Source, SourceExt};
+
+use super::Object;
+use super::reading::unreadable;
+use crate::{Child, Malformed, Parsed, Role, Trouble};
+
+mod inflate;
+
+pub(crate) use inflate::{Inflated, RawDeflate, Wrapper, inflate};
+
+/// Unpacked bytes held by a chain of objects, each packed inside the one before.
+const CHAIN_BYTES_MAX: u64 = 40 << 20;
+/// Objects above this are unpacked again when they are read, instead of being held.
+const EAGER_BYTES_MAX: u64 = 1 << 20;
+/// Bytes read ahead of a decoder.
+const INPUT_BYTES: u64 = 64 << 10;
+/// Zeros skipped between two streams of a file.
+const PADDING_BYTES_MAX: u64 = 4096;
+
+/// How unpacking ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At the end of the stream.
+    Whole,
+    /// At the bound on the output.
+    TooLong,
+    /// At bytes that are no such stream, or at the end of the input.
+    Broken,
+}
+
+/// What came out of packed bytes.
+pub(crate) struct Unpacked {
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes of input used.
+    pub(crate) used: u64,
+    pub(crate) ending: Ending,
+    /// Where readers may disagree.
+    pub(crate) malformed: Vec<Malformed>,
+}
+
+/// A way of packing bytes.
+pub(crate) trait Codec: Sync {
+    /// Unpacks the one stream at the start of `range` to at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// Whatever the medium reports.
+    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked>;
+
+    /// Whether another stream may begin with these bytes.
+    fn begins(&self, head: &[u8]) -> bool;
+
+    /// Unpacks all streams in `range`, one after another, as ordinary readers do.
+    ///
+    /// # Errors
+    /// Whatever the medium reports.
+    fn unpack(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
+        let mut all = self.stream(source, range.clone(), bytes_max)?;
+        let mut several = false;
+        while all.ending == Ending::Whole {
+            let end = range.start.saturating_add(all.used);
+            let padding = source.bytes_at(end, PADDING_BYTES_MAX.min(range.end.saturating_sub(end)))?;
+            let Some(zeros) = padding.iter().position(|byte| *byte != 0) else { break };
+            let start = end.saturating_add(zeros as u64);
+            if !self.begins(&source.bytes_at(start, 16)?) {
+                break;
+            }
+            let room = bytes_max.saturating_sub(all.bytes.len() as u64);
+            let next = self.stream(source, start..range.end, room)?;
+            if !several && !next.bytes.is_empty() && !all.bytes.is_empty() {
+                several = true;
+                let what = "a second stream follows: some readers stop after the first, others go on";
+                all.malformed.push(Malformed::new(Trouble::Ambiguous, start, what));
+            }
+            all.bytes.extend_from_slice(&next.bytes);
+            all.used = start.saturating_add(next.used.max(1)).saturating_sub(range.start);
+            all.ending = next.ending;
+            // A flood of tiny broken streams says the same again and again.
+            let room = 16usize.saturating_sub(all.malformed.len());
+            all.malformed.extend(next.malformed.into_iter().take(room));
+        }
+        Ok(all)
+    }
+}
+
+/// Bytes one object inside `object` may unpack to.
+pub(crate) fn bytes_max(object: &Object<'_>) -> u64 {
+    let Limits { inflated_member_bytes_max, .. } = object.limits;
+    (*inflated_member_bytes_max).min(CHAIN_BYTES_MAX.saturating_sub(object.source.held_bytes()))
+}
+
+/// Small objects are held, large ones unpacked again when somebody reads them.
+pub(crate) fn source_of(
+    object: &Object<'_>,
+    codec: &'static dyn Codec,
+    range: Range<u64>,
+    bytes: Vec<u8>,
+    slot: &Arc<Slot>,
+) -> SharedSource {
+    let size_bytes = bytes.len() as u64;
+    if size_bytes <= EAGER_BYTES_MAX && object.budget.hold(size_bytes) {
+        return Arc::new(MemorySource::new(bytes));
+    }
+    let (packed, slot) = (Arc::clone(object.source), Arc::clone(slot));
+    Arc::new(UnpackedSource { packed, codec, range, size_bytes, slot })
+}
+
+/// Reads a file that is one object packed by `codec`; `endings` are the codec's own, taken off the child's name.
+///
+/// `window_kept`: the decoder keeps what it has put out beside us, so that only half as much fits.
+pub(crate) fn parse_packed(
+    object: &Object<'_>,
+    codec: &'static dyn Codec,
+    endings: &[(&str, &str)],
+    window_kept: bool,
+) -> Parsed {
+    let mut parsed = Parsed::default();
+    let size = object.source.size_bytes();
+    let bytes_max = if window_kept { bytes_max(object).min(CHAIN_BYTES_MAX / 2) } else { bytes_max(object) };
+    let unpacked = match codec.unpack(&**object.source, 0..size, bytes_max) {
+        Ok(unpacked) => unpacked,
+        Err(error) => {
+            parsed.report(object.limits, unreadable(&error, 0));
+            return parsed;
+        }
+    };
+    let len = unpacked.bytes.len() as u64;
+    if len > 0 || unpacked.ending == Ending::Whole {
+        let used = if unpacked.ending == Ending::TooLong { size } else { unpacked.used };
+        parsed.claims.add(0..used.min(size));
+    }
+    unpacked.malformed.into_iter().for_each(|malformed| parsed.report(object.limits, malformed));
+    let trouble = match unpacked.ending {
+        Ending::Whole => None,
+        Ending::TooLong => {
+            Some((Trouble::Limit, format!("unpacks to more than {bytes_max} bytes, only those are read")))
+        }
+        Ending::Broken => Some((Trouble::Undecodable, format!("breaks after {len} unpacked bytes"))),
+    };
+    if let Some((trouble, what)) = trouble {
+        parsed.report(object.limits, Malformed::new(trouble, unpacked.used.min(size), what));
+    }
+    let counted = object.budget.member(object.limits).and_then(|()| object.budget.inflated(len, object.limits));
+    if let Err(malformed) = counted {
+        parsed.report(object.limits, malformed);
+        return parsed;
+    }
+    if len > 0 {
+        let source = source_of(object, codec, 0..size, unpacked.bytes, &Arc::default());
+        parsed.children.push(Child { name: inner_name(object.name, endings), source, role: Role::Any });
+    }
+    parsed
+}
+
+/// The name of what is packed: that of the file without the codec's ending, `tgz` to `tar` and the like.
+fn inner_name(name: &str, endings: &[(&str, &str)]) -> String {
+    let name = name.rsplit(['/', '!', '\\']).next().unwrap_or(name);
+    let lower = name.to_ascii_lowercase();
+    let without = endings.iter().find_map(|(from, to)| {
+        let stem = name.get(..lower.strip_suffix(from)?.len()).filter(|stem| !stem.is_empty())?;
+        Some(format!("{stem}{to}"))
+    });
+    without.unwrap_or_else(|| if name.is_empty() { "content".into() } else { name.into() })
+}
+
+/// The one large object of an archive that is held unpacked.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<Held>>);
+
+/// Where an object lies in the archive, and what it unpacks to.
+type Held = (Range<u64>, Arc<Vec<u8>>);
+
+/// A packed object as a source. Objects of one archive share a slot, so that reading them one after another holds one.
+struct UnpackedSource {
+    packed: SharedSource,
+    codec: &'static dyn Codec,
+    range: Range<u64>,
+    size_bytes: u64,
+    slot: Arc<Slot>,
+}
+
+impl UnpackedSource {
+    fn bytes(&self) -> io::Result<Arc<Vec<u8>>> {
+        let mut slot = self.slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = slot.as_ref().filter(|(range, _)| *range == self.range) {
+            return Ok(Arc::clone(bytes));
+        }
+        // The old object goes before the new one comes.
+        *slot = None;
+        let bytes = Arc::new(self.codec.unpack(&*self.packed, self.range.clone(), self.size_bytes)?.bytes);
+        *slot = Some((self.range.clone(), Arc::clone(&bytes)));
+        Ok(bytes)
+    }
+}
+
+impl Source for UnpackedSource {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.bytes()?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        let n = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        Ok(n)
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.size_bytes.saturating_add(self.packed.held_bytes())
+    }
+}
+
+/// A stretch of a source as a reader for decoders; tells how far they came, and their errors from the medium's.
+pub(crate) struct Input<'a> {
+    source: &'a dyn Source,
+    end: u64,
+    buffer: Vec<u8>,
+    from: usize,
+    state: Rc<InputState>,
+}
+
+/// What an [`Input`] says to whoever gave it away.
+pub(crate) struct InputState {
+    at: Cell<u64>,
+    failure: RefCell<Option<io::Error>>,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(source: &'a dyn Source, range: Range<u64>) -> (Self, Rc<InputState>) {
+        let state = Rc::new(InputState { at: Cell::new(range.start), failure: RefCell::default() });
+        let end = range.end.min(source.size_bytes());
+        (Self { source, end, buffer: Vec::new(), from: 0, state: Rc::clone(&state) }, state)
+    }
+}
+
+impl InputState {
+    /// Offset of the next byte a decoder would take.
+    pub(crate) fn at(&self) -> u64 {
+        self.at.get()
+    }
+}
+
+impl BufRead for Input<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.from >= self.buffer.len() {
+            let at = self.state.at.get();
+            match self.source.bytes_at(at, INPUT_BYTES.min(self.end.saturating_sub(at))) {
+                Ok(bytes) => (self.buffer, self.from) = (bytes, 0),
+                Err(error) => {
+                    let copy = io::Error::new(error.kind(), error.to_string());
+                    *self.state.failure.borrow_mut() = Some(error);
+                    return Err(copy);
+                }
+            }
+        }
+        Ok(self.buffer.get(self.from..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.from = self.from.saturating_add(n);
+        self.state.at.set(self.state.at.get().saturating_add(n as u64));
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let n = bytes.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..n), bytes.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+/// Reads a decoder to its end or to `bytes_max`. `start` is where its input began.
+///
+/// # Errors
+/// What the medium reported; a decoder's own errors are [`Ending::Broken`].
+pub(crate) fn drain(decoder: &mut dyn Read, state: &InputState, start: u64, bytes_max: u64) -> io::Result<Unpacked> {
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0u8; 64 << 10]);
+    let ending = loop {
+        let made = match decoder.read(&mut chunk) {
+            Ok(0) => break Ending::Whole,
+            Ok(made) => made,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A window or dictionary larger than we lend.
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break Ending::TooLong,
+            Err(_) => break Ending::Broken,
+        };
+        let room = usize::try_from(bytes_max.saturating_sub(bytes.len() as u64)).unwrap_or(usize::MAX);
+        bytes.extend_from_slice(chunk.get(..made.min(room)).unwrap_or_default());
+        if made > room {
+            break Ending::TooLong;
+        }
+    };
+    match state.failure.take() {
+        Some(error) => Err(error),
+        None => Ok(Unpacked { bytes, used: state.at().saturating_sub(start), ending, malformed: Vec::new() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
