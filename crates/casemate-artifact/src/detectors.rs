@@ -22,6 +22,7 @@ mod pickle_unsafe_global;
 mod pickle_unvetted_call;
 mod pickle_unvetted_import;
 mod template_injection;
+pub(crate) mod tensorflow_unsafe_operator;
 mod unknown_format;
 mod unsafe_format;
 
@@ -45,6 +46,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unvetted_call::PickleUnvettedCall,
     &pickle_unvetted_import::PickleUnvettedImport,
     &template_injection::TemplateInjection,
+    &tensorflow_unsafe_operator::TensorflowUnsafeOperator,
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
 ];

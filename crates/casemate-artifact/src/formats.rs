@@ -15,10 +15,12 @@ mod onnx;
 mod parquet;
 pub(crate) mod pickle;
 mod safetensors;
+pub(crate) mod tensorflow;
 mod text;
 mod torch_legacy;
 mod zip;
 // Not formats: what the parsers share.
+mod messages;
 mod protobuf;
 mod reading;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &executable::Executable,
     &pickle::Pickle,
     &onnx::Onnx,
+    &tensorflow::Tensorflow,
     &json::Json,
     &text::PlainText,
 ];

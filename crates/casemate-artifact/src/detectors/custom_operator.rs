@@ -34,6 +34,9 @@ const STANDARD: &[&str] = &[
     "org.pytorch.aten",
 ];
 
+/// Domains that other rules judge.
+const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml"];
+
 /// Operators that run code whatever their domain: Python callables inside a graph.
 const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp"];
 
@@ -51,6 +54,10 @@ impl Detector for CustomOperator {
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for operator in &inspection.parsed.operators {
+            let family = operator.domain.split('.').next().unwrap_or_default();
+            if JUDGED_ELSEWHERE.contains(&family) {
+                continue;
+            }
             let name = quote(&operator.name);
             if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");
