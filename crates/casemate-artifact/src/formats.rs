@@ -17,9 +17,11 @@ pub(crate) mod pickle;
 mod safetensors;
 pub(crate) mod tensorflow;
 mod text;
+mod tflite;
 mod torch_legacy;
 mod zip;
 // Not formats: what the parsers share.
+mod flatbuffer;
 mod messages;
 mod protobuf;
 mod reading;
@@ -33,6 +35,8 @@ pub(crate) use text::TEMPLATE_BYTES_MAX;
 pub static FORMATS: &[&dyn Format] = &[
     // … and one here.
     &torch_legacy::TorchLegacy,
+    // Before zip: an archive of labels stands behind the model.
+    &tflite::Tflite,
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
