@@ -8,6 +8,7 @@ use crate::{FormatMeta, Imports, Parsed, Role, Trouble, Verdict};
 mod bytes_unclaimed;
 mod content_encrypted;
 mod content_undecodable;
+mod coreml_custom_code;
 mod custom_operator;
 mod embedded_executable;
 mod extension_mismatch;
@@ -32,6 +33,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &bytes_unclaimed::BytesUnclaimed,
     &content_encrypted::ContentEncrypted,
     &content_undecodable::ContentUndecodable,
+    &coreml_custom_code::CoremlCustomCode,
     &custom_operator::CustomOperator,
     &embedded_executable::EmbeddedExecutable,
     &extension_mismatch::ExtensionMismatch,

@@ -7,6 +7,8 @@ use casemate_core::{Limits, SharedSource};
 use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
+pub(crate) mod coreml;
+mod coreml_weights;
 mod executable;
 mod gguf;
 mod json;
@@ -46,6 +48,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &pickle::Pickle,
     &onnx::Onnx,
     &tensorflow::Tensorflow,
+    &coreml::Coreml,
+    &coreml_weights::CoremlWeights,
     &json::Json,
     &text::PlainText,
 ];
