@@ -14,6 +14,8 @@ mod gguf;
 mod json;
 mod npy;
 mod onnx;
+mod paddle;
+mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
 mod safetensors;
@@ -50,6 +52,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &tensorflow::Tensorflow,
     &coreml::Coreml,
     &coreml_weights::CoremlWeights,
+    &paddle::Paddle,
+    &paddle_parameters::PaddleParameters,
     &json::Json,
     &text::PlainText,
 ];
