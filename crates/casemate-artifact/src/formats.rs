@@ -20,6 +20,7 @@ mod parquet;
 pub(crate) mod pickle;
 mod safetensors;
 pub(crate) mod tensorflow;
+mod tensorflow_checkpoint;
 mod text;
 mod tflite;
 mod torch_legacy;
@@ -50,6 +51,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &pickle::Pickle,
     &onnx::Onnx,
     &tensorflow::Tensorflow,
+    &tensorflow_checkpoint::TensorflowCheckpoint,
     &coreml::Coreml,
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,

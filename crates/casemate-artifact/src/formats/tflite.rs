@@ -175,6 +175,10 @@ impl Model<'_, '_> {
             return Ok(());
         }
         match offset.checked_add(size).filter(|end| *end <= self.object.source.size_bytes()) {
+            // Claims out of order cost the square of their number.
+            Some(_) if self.parsed.claims.ranges().len() > 20_000 => {
+                return Err(Malformed::new(Trouble::Limit, table.at, "data lies in more than 20000 places"));
+            }
             Some(end) => drop(self.parsed.claims.add(offset..end)),
             None => return Err(Malformed::new(Trouble::Ambiguous, table.at, "data lies outside the file")),
         }
