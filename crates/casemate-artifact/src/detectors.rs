@@ -10,6 +10,7 @@ mod bytes_unclaimed;
 mod configured_callable;
 mod content_encrypted;
 mod content_undecodable;
+mod coreml_custom_code;
 mod custom_operator;
 mod embedded_executable;
 mod extension_mismatch;
@@ -30,6 +31,7 @@ mod python_site_hook;
 mod remote_code_reference;
 mod skops_untrusted_node;
 mod template_injection;
+pub(crate) mod tensorflow_unsafe_operator;
 mod unknown_format;
 mod unsafe_format;
 
@@ -40,6 +42,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &configured_callable::ConfiguredCallable,
     &content_encrypted::ContentEncrypted,
     &content_undecodable::ContentUndecodable,
+    &coreml_custom_code::CoremlCustomCode,
     &custom_operator::CustomOperator,
     &embedded_executable::EmbeddedExecutable,
     &extension_mismatch::ExtensionMismatch,
@@ -60,6 +63,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &remote_code_reference::RemoteCodeReference,
     &skops_untrusted_node::SkopsUntrustedNode,
     &template_injection::TemplateInjection,
+    &tensorflow_unsafe_operator::TensorflowUnsafeOperator,
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
 ];

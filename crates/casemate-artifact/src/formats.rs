@@ -8,6 +8,8 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
 mod bzip2;
+pub(crate) mod coreml;
+mod coreml_weights;
 mod executable;
 mod gguf;
 mod gzip;
@@ -16,19 +18,26 @@ mod lz4;
 mod lzma;
 mod npy;
 mod onnx;
+mod paddle;
+mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
 mod rar;
 mod safetensors;
 mod seven_zip;
 mod tar;
+pub(crate) mod tensorflow;
+mod tensorflow_checkpoint;
 mod text;
+mod tflite;
 mod torch_legacy;
 mod xz;
 mod zip;
 mod zlib;
 mod zstd;
 // Not formats: what the parsers share.
+mod flatbuffer;
+mod messages;
 mod protobuf;
 pub(crate) mod reading;
 #[cfg(test)]
@@ -45,6 +54,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &torch_legacy::TorchLegacy,
     // Before zip: an archive that is the last member of a tar ends the file as a zip does.
     &tar::Tar,
+    // Before zip: an archive of labels stands behind the model.
+    &tflite::Tflite,
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
@@ -63,6 +74,12 @@ pub static FORMATS: &[&dyn Format] = &[
     &lz4::Lz4,
     &zlib::Zlib,
     &onnx::Onnx,
+    &tensorflow::Tensorflow,
+    &tensorflow_checkpoint::TensorflowCheckpoint,
+    &coreml::Coreml,
+    &coreml_weights::CoremlWeights,
+    &paddle::Paddle,
+    &paddle_parameters::PaddleParameters,
     &json::Json,
     &text::PlainText,
 ];

@@ -24,6 +24,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("imports/torch-weights-only.toml", include_str!("../../../catalogue/rules/imports/torch-weights-only.toml")),
     ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
+    crate::detectors::tensorflow_unsafe_operator::FILE,
 ];
 
 const DANGER: &str = "imports/danger.toml";
@@ -151,6 +152,8 @@ impl Imports {
     /// [`PolicyError`] names the first file that does not fit the schema.
     pub fn compile(files: &[(&str, &str)]) -> Result<Self, PolicyError> {
         let mut imports = Self::default();
+        // The others are no rules of imports.
+        let files = files.iter().filter(|(file, _)| *file != crate::detectors::tensorflow_unsafe_operator::FILE.0);
         for (file, text) in files {
             let fail = |error: toml::de::Error| PolicyError { file: (*file).into(), message: error.message().into() };
             match *file == DANGER {

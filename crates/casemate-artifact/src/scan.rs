@@ -102,7 +102,7 @@ impl Scanner {
             is_model: false,
             has_template: false,
         };
-        let mut waiting = vec![Work { member: String::new(), source, role: Role::Any, depth: 0 }];
+        let mut waiting = vec![Work { member: String::new(), source, role: role_of(path), depth: 0 }];
         while let Some(work) = waiting.pop() {
             let children = self.object(&work, &budget, &mut found, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
@@ -191,6 +191,19 @@ impl Scanner {
     }
 }
 
+/// What a loader does with a file of this name.
+///
+/// A shard of a TensorFlow checkpoint is numbers from its first byte to its last and has no structure of its own, so the
+/// name TensorFlow finds it by is all there is. Anything with an unmistakable beginning is still read as what it is.
+fn role_of(path: &str) -> Role {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let shard = path.rsplit_once(".data-").and_then(|(_, shard)| shard.split_once("-of-"));
+    match shard.is_some_and(|(n, count)| digits(n) && digits(count)) {
+        true => Role::RawData,
+        false => Role::Any,
+    }
+}
+
 fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, parsed: &Parsed, scan: &mut Scan) {
     if work.depth == 0 {
         scan.format = format;
@@ -270,6 +283,18 @@ pub fn formats(scan: &Scan) -> BTreeMap<&'static str, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_of_checkpoints_are_numbers_unless_they_begin_like_something_else() {
+        let scan = |name, bytes: &[u8]| {
+            Scanner::new(Limits::default()).scan(name, Arc::new(casemate_core::MemorySource::new(bytes)))
+        };
+        let numbers = scan("variables/variables.data-00000-of-00001", &[0xfe, 0, 1, 0xff, 3, 0xfd, 0, 0x99]);
+        assert_eq!((numbers.verdict, numbers.format), (Verdict::Clean, "raw"));
+        let pickle = scan("variables.data-00000-of-00001", b"\x80\x04\x8c\x02os\x8c\x06system\x93(\x8c\x04truetR.");
+        assert_eq!(pickle.verdict, Verdict::Malicious);
+        assert_eq!(scan("x.data-0-of-1", &[0xfe, 0, 1, 0xff]).verdict, Verdict::Unscannable);
+    }
 
     #[test]
     fn every_detector_fires_on_its_planted_defect() {

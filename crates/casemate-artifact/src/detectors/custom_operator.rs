@@ -19,7 +19,7 @@ static META: Meta = Meta {
     remediation: "export the model with standard operators, or vet the library that implements this one",
 };
 
-/// Domains every runtime brings along: ONNX itself, and the contributed operators of ONNX Runtime.
+/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's own.
 const STANDARD: &[&str] = &[
     "",
     "ai.onnx",
@@ -32,10 +32,14 @@ const STANDARD: &[&str] = &[
     "com.microsoft.experimental",
     "com.ms.internal.nhwc",
     "org.pytorch.aten",
+    "paddle",
 ];
 
+/// Domains that other rules judge.
+const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml"];
+
 /// Operators that run code whatever their domain: Python callables inside a graph.
-const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp"];
+const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp", "py_func"];
 
 impl Detector for CustomOperator {
     fn meta(&self) -> &'static Meta {
@@ -51,6 +55,10 @@ impl Detector for CustomOperator {
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for operator in &inspection.parsed.operators {
+            let family = operator.domain.split('.').next().unwrap_or_default();
+            if JUDGED_ELSEWHERE.contains(&family) {
+                continue;
+            }
             let name = quote(&operator.name);
             if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");

@@ -83,3 +83,24 @@ pub(crate) fn mutants(sample: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
         bytes
     })
 }
+
+/// A protobuf varint.
+pub(crate) fn varint(mut n: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while n >= 0x80 {
+        bytes.push(u8::try_from(n & 0x7f).unwrap() | 0x80);
+        n >>= 7;
+    }
+    bytes.push(u8::try_from(n).unwrap());
+    bytes
+}
+
+/// A protobuf field that is a number.
+pub(crate) fn number_field(field: u64, n: u64) -> Vec<u8> {
+    [varint(field << 3), varint(n)].concat()
+}
+
+/// A protobuf field that is a text or a message.
+pub(crate) fn bytes_field(field: u64, content: &[u8]) -> Vec<u8> {
+    [&varint(field << 3 | 2)[..], &varint(content.len() as u64), content].concat()
+}
