@@ -11,6 +11,7 @@ mod content_undecodable;
 mod custom_operator;
 mod embedded_executable;
 mod extension_mismatch;
+mod keras_unsafe_layer;
 mod limit_reached;
 mod malformed_ambiguous;
 mod path_escape;
@@ -34,6 +35,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &custom_operator::CustomOperator,
     &embedded_executable::EmbeddedExecutable,
     &extension_mismatch::ExtensionMismatch,
+    &keras_unsafe_layer::KerasUnsafeLayer,
     &limit_reached::LimitReached,
     &malformed_ambiguous::MalformedAmbiguous,
     &path_escape::PathEscape,

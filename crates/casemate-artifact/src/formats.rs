@@ -9,6 +9,7 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 // One line per format here …
 mod executable;
 mod gguf;
+mod hdf5;
 mod json;
 mod npy;
 mod onnx;
@@ -34,6 +35,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
+    &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
     &executable::Executable,

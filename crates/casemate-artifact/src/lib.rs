@@ -12,6 +12,7 @@
 mod claims;
 pub mod detectors;
 pub mod formats;
+mod keras;
 mod parsed;
 pub mod pickle;
 mod policy;
@@ -23,7 +24,9 @@ mod verdict;
 pub use claims::Claims;
 pub use detectors::Detector;
 pub use formats::{Budget, Format, FormatMeta, Object, Sniff};
-pub use parsed::{Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Tensor, Text, TextKind, Trouble};
+pub use parsed::{
+    Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Serialized, Tensor, Text, TextKind, Trouble,
+};
 pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
 pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};

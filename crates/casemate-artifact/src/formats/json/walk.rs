@@ -1,4 +1,4 @@
-//! The walk over all values: templates with their paths, duplicate keys.
+//! The walk over all values: templates with their paths, objects to restore, duplicate keys.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,6 +8,7 @@ use std::io::Read;
 use casemate_core::Limits;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::serialized::{Frame, name};
 use crate::formats::reading::{Allowance, is_template, quote};
 use crate::{Malformed, Parsed, Text, TextKind, Trouble};
 
@@ -21,6 +22,9 @@ pub(super) struct Walk<'a> {
     hasher: RandomState,
     keys_held: u64,
     full: bool,
+    // The value read last, where its key is one of interest: a text, or an object by its fields.
+    spoken: Option<String>,
+    closed: Option<Frame>,
 }
 
 enum Step {
@@ -32,7 +36,8 @@ impl<'a> Walk<'a> {
     /// A walk that notes what it finds in `parsed`.
     pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: Allowance) -> Self {
         let hasher = RandomState::new();
-        Self { limits, parsed, allowance, path: Vec::new(), hasher, keys_held: 0, full: false }
+        let (spoken, closed) = (None, None);
+        Self { limits, parsed, allowance, path: Vec::new(), hasher, keys_held: 0, full: false, spoken, closed }
     }
 
     /// Walks over the next value of the text.
@@ -68,6 +73,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Notes what a closed object asks to be restored.
+    fn close(&mut self, frame: Frame) {
+        if let Some(serialized) = frame.serialized(|| self.key()) {
+            let names = [&serialized.module, &serialized.registered_name, &serialized.function, &serialized.vocabulary];
+            let bytes = names.into_iter().flatten().map(String::len).sum::<usize>();
+            match self.allowance.take(bytes.saturating_add(serialized.key.len() + serialized.class_name.len() + 128)) {
+                true => self.parsed.serialized.push(serialized),
+                false => self.limit("objects of the configuration after the first are not read: too many"),
+            }
+        }
+        self.closed = Some(frame);
+    }
+
     fn limit(&mut self, what: &str) {
         if !std::mem::replace(&mut self.full, true) {
             self.parsed.report(self.limits, Malformed::new(Trouble::Limit, None, what));
@@ -92,6 +110,9 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         self.text(text);
+        if matches!(self.path.last(), Some(Step::Key(key)) if Frame::wants(key)) {
+            self.spoken = Some(name(text));
+        }
         Ok(())
     }
 
@@ -102,6 +123,8 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             let more = seq.next_element_seed(&mut *self)?.is_some();
             self.path.pop();
             if !more {
+                // Texts and objects in a list are not the value of the list's key.
+                (self.spoken, self.closed) = (None, None);
                 return Ok(());
             }
             n += 1;
@@ -109,7 +132,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
+        let (mut seen, mut frame) = (HashSet::new(), Frame::default());
         while let Some(name) = map.next_key::<String>()? {
             if self.keys_held >= self.limits.entries_max {
                 self.limit("keys after the first are not compared: too many");
@@ -121,10 +144,14 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             }
             self.text(&name);
             self.path.push(Step::Key(name));
+            (self.spoken, self.closed) = (None, None);
             map.next_value_seed(&mut *self)?;
-            self.path.pop();
+            if let Some(Step::Key(name)) = self.path.pop() {
+                frame.field(&name, self.spoken.take(), self.closed.take());
+            }
         }
         self.keys_held = self.keys_held.saturating_sub(seen.len() as u64);
+        self.close(frame);
         Ok(())
     }
 
