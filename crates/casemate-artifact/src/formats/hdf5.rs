@@ -15,7 +15,7 @@ use casemate_core::Window;
 
 use super::reading::{Allowance, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::{Malformed, Parsed, Probe, Trouble};
+use crate::{Claims, Malformed, Parsed, Probe, Trouble};
 
 mod attribute;
 mod chunks;
@@ -64,10 +64,13 @@ impl Format for Hdf5 {
             waiting: Vec::new(),
             heaps: HashMap::new(),
             names: HashSet::new(),
+            bytes_read: 0,
+            claimed: Vec::new(),
         };
         if let Err(malformed) = file.read() {
             file.report(malformed);
         }
+        file.settle();
         parsed
     }
 }
@@ -98,7 +101,14 @@ struct File<'a, 'p> {
     heaps: HashMap<u64, HashMap<u16, Range<u64>>>,
     // Names of links, for telling what freed heaps held.
     names: HashSet<Vec<u8>>,
+    // Structures may overlap, so what they cost is counted apart from what the file has.
+    bytes_read: u64,
+    // Claims wait here: in the order of a hostile file, adding them one by one would be quadratic.
+    claimed: Vec<Range<u64>>,
 }
+
+/// Bytes of structures read of any file, beside twice its size; the walk of an ordinary one reads a hundredth of that.
+const BYTES_READ_MAX: u64 = 256 << 20;
 
 impl File<'_, '_> {
     fn read(&mut self) -> Result<(), Malformed> {
@@ -129,6 +139,10 @@ impl File<'_, '_> {
         let at = self.base.saturating_add(address);
         if len > self.object.limits.header_bytes_max {
             return Err(Malformed::new(Trouble::Limit, at, format!("a structure of {len} bytes is not read")));
+        }
+        self.bytes_read = self.bytes_read.saturating_add(len);
+        if self.bytes_read > self.object.source.size_bytes().saturating_mul(2).saturating_add(BYTES_READ_MAX) {
+            return Err(Malformed::new(Trouble::Limit, at, "structures overlap: the rest is not read"));
         }
         let bytes = self.window.get(at, len).map_err(|e| unreadable(&e, at))?;
         let past =
@@ -161,7 +175,18 @@ impl File<'_, '_> {
     fn claim(&mut self, address: u64, len: u64) {
         let size = self.object.source.size_bytes();
         let start = self.base.saturating_add(address).min(size);
-        self.parsed.claims.add(start..start.saturating_add(len).min(size));
+        self.claimed.push(start..start.saturating_add(len).min(size));
+    }
+
+    /// Turns what waits into claims, in ascending order.
+    fn settle(&mut self) {
+        let mut claimed = std::mem::take(&mut self.claimed);
+        claimed.extend(self.parsed.claims.ranges().iter().cloned());
+        claimed.sort_unstable_by_key(|range| range.start);
+        self.parsed.claims = Claims::default();
+        for range in claimed {
+            self.parsed.claims.add(range);
+        }
     }
 
     /// Claims the whole of a span of data, which has to lie in the file.

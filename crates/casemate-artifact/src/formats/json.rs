@@ -40,7 +40,7 @@ impl Format for Json {
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let size = object.source.size_bytes();
-        match walk(&**object.source, object.limits, &mut parsed) {
+        match walk(&**object.source, object.limits, &mut parsed, &mut Allowance::new()) {
             Ok(()) => drop(parsed.claims.add(0..size)),
             Err(error) => {
                 let trouble = trouble(error);
@@ -57,10 +57,15 @@ impl Format for Json {
 }
 
 /// Walks all values of a JSON text and notes in `parsed` what is worth judging.
-fn walk(source: &dyn Source, limits: &Limits, parsed: &mut Parsed) -> serde_json::Result<()> {
+fn walk(
+    source: &dyn Source,
+    limits: &Limits,
+    parsed: &mut Parsed,
+    allowance: &mut Allowance,
+) -> serde_json::Result<()> {
     let stream = JsonStream::new(source, limits.header_bytes_max);
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(stream));
-    let mut walk = Walk::new(limits, parsed, Allowance::new());
+    let mut walk = Walk::new(limits, parsed, allowance);
     loop {
         walk.value(&mut deserializer)?;
         // JSON Lines: another value follows.
@@ -71,8 +76,14 @@ fn walk(source: &dyn Source, limits: &Limits, parsed: &mut Parsed) -> serde_json
 }
 
 /// Reads a text that stands inside another format: at `offset` where it has to be JSON, at `None` where it only looks so.
-pub(super) fn embedded(source: &dyn Source, offset: Option<u64>, limits: &Limits, parsed: &mut Parsed) {
-    let Err(malformed) = walk(source, limits, parsed).map_err(trouble) else { return };
+pub(super) fn embedded(
+    source: &dyn Source,
+    offset: Option<u64>,
+    limits: &Limits,
+    parsed: &mut Parsed,
+    allowance: &mut Allowance,
+) {
+    let Err(malformed) = walk(source, limits, parsed, allowance).map_err(trouble) else { return };
     if offset.is_some() || malformed.trouble == Trouble::Limit {
         parsed.report(limits, Malformed { offset, ..malformed });
     }

@@ -135,9 +135,12 @@ impl File<'_, '_> {
             let first = self.parsed.serialized.len();
             let source = MemorySource::new(Arc::<[u8]>::from(bytes));
             let required = CONFIGURATIONS.iter().any(|name| key.rsplit('/').next() == Some(name));
-            json::embedded(&source, required.then_some(offset), self.object.limits, self.parsed);
+            json::embedded(&source, required.then_some(offset), self.object.limits, self.parsed, &mut self.allowance);
             for serialized in self.parsed.serialized.iter_mut().skip(first) {
-                serialized.key = [plain(key), std::mem::take(&mut serialized.key)].join(":");
+                let prefix = plain(key);
+                if self.allowance.take(prefix.len()) {
+                    serialized.key = [prefix, std::mem::take(&mut serialized.key)].join(":");
+                }
             }
         }
         let text = String::from_utf8_lossy(bytes).into_owned();

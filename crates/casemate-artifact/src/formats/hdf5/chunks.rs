@@ -55,7 +55,7 @@ impl File<'_, '_> {
                 }
                 let len = key.first_chunk().copied().map_or(0, u32::from_le_bytes);
                 self.blocks += 1;
-                if self.blocks > self.object.limits.entries_max {
+                if self.blocks > self.object.limits.entries_max || !self.allowance.take(0) {
                     let what = "chunks after the first are not read: too many";
                     return Err(Malformed::new(Trouble::Limit, self.base.saturating_add(address), what));
                 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::File;
 use super::fields::Fields;
+use crate::formats::reading::Allowance;
 use crate::{Malformed, Trouble};
 
 /// One header message.
@@ -15,7 +16,7 @@ pub(super) struct Message {
 }
 
 const CONTINUATION: u16 = 0x10;
-/// The longest message of any library: its length has 16 bits.
+/// Bit of a message that is stored elsewhere.
 const FLAG_SHARED: u8 = 2;
 
 /// Stretches of one header; the library itself writes a handful.
@@ -25,6 +26,13 @@ const STRETCHES_MAX: usize = 1 << 12;
 struct Shape {
     version: u8,
     tracked: bool,
+}
+
+/// A piece of a header, read when its turn comes.
+struct Stretch {
+    address: u64,
+    len: u64,
+    continued: bool,
 }
 
 impl File<'_, '_> {
@@ -54,14 +62,19 @@ impl File<'_, '_> {
         let mut messages = Vec::new();
         let tail = if shape.version == 2 { 4 } else { 0 };
         self.claim(address, prefix + len.saturating_add(tail));
-        let mut stretches = VecDeque::from([self.fields(address.saturating_add(prefix), len)?]);
+        let mut stretches =
+            VecDeque::from([Stretch { address: address.saturating_add(prefix), len, continued: false }]);
         let mut n = 0;
-        while let Some(fields) = stretches.pop_front() {
+        let mut allowance = Allowance::new();
+        while let Some(stretch) = stretches.pop_front() {
             n += 1;
             if n > STRETCHES_MAX {
-                return Err(Malformed::new(Trouble::Limit, fields.start, "an object header in too many pieces"));
+                let at = self.base.saturating_add(stretch.address);
+                return Err(Malformed::new(Trouble::Limit, at, "an object header in too many pieces"));
             }
-            self.stretch(fields, shape, &mut messages, &mut stretches)?;
+            let mut fields = self.stretch(stretch, shape)?;
+            let continued = self.read_messages(&mut fields, shape, &mut messages, &mut allowance)?;
+            stretches.extend(continued);
         }
         Ok(messages)
     }
@@ -81,14 +94,25 @@ impl File<'_, '_> {
         Ok((Shape { version: 2, tracked: flags & 4 != 0 }, 6 + times + phases + width, size.uint(width)?))
     }
 
-    /// Reads the messages of one stretch; continuations go to the end of the list.
-    fn stretch(
+    /// The bytes of messages in one stretch.
+    fn stretch(&mut self, stretch: Stretch, shape: Shape) -> Result<Fields, Malformed> {
+        if shape.version == 1 || !stretch.continued {
+            return self.fields(stretch.address, stretch.len);
+        }
+        let mut block = self.block(stretch.address, stretch.len, b"OCHK")?;
+        block.take(4)?;
+        block.part(stretch.len.saturating_sub(8))
+    }
+
+    /// Reads the messages of one stretch; returns where the header goes on.
+    fn read_messages(
         &mut self,
-        mut fields: Fields,
+        fields: &mut Fields,
         shape: Shape,
         messages: &mut Vec<Message>,
-        stretches: &mut VecDeque<Fields>,
-    ) -> Result<(), Malformed> {
+        allowance: &mut Allowance,
+    ) -> Result<Vec<Stretch>, Malformed> {
+        let mut continued = Vec::new();
         let head = if shape.version == 1 { 8 } else { 4 + if shape.tracked { 2 } else { 0 } };
         while fields.left() >= head {
             let (kind, len, flags) = match shape.version {
@@ -98,7 +122,8 @@ impl File<'_, '_> {
             fields.take(if shape.version == 1 { 3 } else { head - 4 })?;
             let mut data = fields.part(len)?;
             self.blocks += 1;
-            if self.blocks > self.object.limits.entries_max || !self.allowance.take(data.bytes.len()) {
+            // Messages of one header are held together: half of the allowance is enough for them.
+            if self.blocks > self.object.limits.entries_max || !allowance.take(2 * data.bytes.len() + 64) {
                 return Err(Malformed::new(Trouble::Limit, data.start, "messages after the first are not read"));
             }
             if kind != CONTINUATION {
@@ -110,16 +135,8 @@ impl File<'_, '_> {
                 return Err(Malformed::new(Trouble::Ambiguous, data.start, "an object header runs in a circle"));
             }
             self.claim(address, len);
-            let part = match shape.version {
-                1 => self.fields(address, len)?,
-                _ => {
-                    let mut block = self.block(address, len, b"OCHK")?;
-                    block.take(4)?;
-                    block.part(len.saturating_sub(8))?
-                }
-            };
-            stretches.push_back(part);
+            continued.push(Stretch { address, len, continued: true });
         }
-        Ok(())
+        Ok(continued)
     }
 }

@@ -48,6 +48,7 @@ impl File<'_, '_> {
     /// zeros such a stretch holds names of links the file still has, signatures, and numbers of up to four bytes; nothing
     /// that could be a program or a stream fits into that. Anything else stays unclaimed.
     pub(super) fn freed(&mut self) -> Result<(), Malformed> {
+        self.settle();
         for gap in self.parsed.claims.gaps(self.object.source.size_bytes()) {
             let len = gap.end - gap.start;
             let Some(address) = gap.start.checked_sub(self.base) else { continue };
@@ -66,7 +67,7 @@ impl File<'_, '_> {
             let left_behind =
                 words.all(|word| word.len() <= 4 || self.names.contains(word) || word.iter().all(|byte| *byte == 0xff));
             if left_behind {
-                self.parsed.claims.add(gap);
+                self.claimed.push(gap);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::{Malformed, Parsed, Text, TextKind, Trouble};
 pub(super) struct Walk<'a> {
     limits: &'a Limits,
     parsed: &'a mut Parsed,
-    allowance: Allowance,
+    allowance: &'a mut Allowance,
     path: Vec<Step>,
     // Keys are compared by keyed hashes of 64 bits: a vocabulary of a million words then costs 16 MB.
     hasher: RandomState,
@@ -34,7 +34,7 @@ enum Step {
 
 impl<'a> Walk<'a> {
     /// A walk that notes what it finds in `parsed`.
-    pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: Allowance) -> Self {
+    pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: &'a mut Allowance) -> Self {
         let hasher = RandomState::new();
         let (spoken, closed) = (None, None);
         Self { limits, parsed, allowance, path: Vec::new(), hasher, keys_held: 0, full: false, spoken, closed }
