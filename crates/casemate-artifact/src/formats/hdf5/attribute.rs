@@ -139,7 +139,8 @@ impl File<'_, '_> {
             for serialized in self.parsed.serialized.iter_mut().skip(first) {
                 let prefix = plain(key);
                 if self.allowance.take(prefix.len()) {
-                    serialized.key = [prefix, std::mem::take(&mut serialized.key)].join(":");
+                    let inner = std::mem::take(&mut serialized.key);
+                    serialized.key = if inner.is_empty() { prefix } else { [prefix, inner].join(":") };
                 }
             }
         }
