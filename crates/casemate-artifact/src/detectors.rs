@@ -14,6 +14,7 @@ mod coreml_custom_code;
 mod custom_operator;
 mod embedded_executable;
 mod extension_mismatch;
+mod keras_unsafe_layer;
 mod lfs_pointer;
 mod limit_reached;
 mod malformed_ambiguous;
@@ -47,6 +48,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &embedded_executable::EmbeddedExecutable,
     &extension_mismatch::ExtensionMismatch,
     &lfs_pointer::LfsPointer,
+    &keras_unsafe_layer::KerasUnsafeLayer,
     &limit_reached::LimitReached,
     &malformed_ambiguous::MalformedAmbiguous,
     &package_source_foreign::PackageSourceForeign,

@@ -13,6 +13,7 @@ mod coreml_weights;
 mod executable;
 mod gguf;
 mod gzip;
+mod hdf5;
 mod json;
 mod lz4;
 mod lzma;
@@ -59,6 +60,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
+    &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
     &executable::Executable,

@@ -24,6 +24,8 @@ pub struct Parsed {
     pub settings: Vec<Setting>,
     /// Calls in Python source.
     pub calls: Vec<CodeCall>,
+    /// Objects a configuration asks its library to restore by name (Keras).
+    pub serialized: Vec<Serialized>,
     /// Tensor table.
     pub tensors: Vec<Tensor>,
     /// Objects inside the object.
@@ -166,6 +168,23 @@ pub enum SettingKind {
     SiteHook,
     /// Stands for content kept elsewhere: its digest.
     LfsPointer,
+}
+
+/// An object a configuration names by class, for its library to find and restore (`serialize_keras_object`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serialized {
+    /// Where it stands: the path of keys.
+    pub key: String,
+    /// Name of the class, or a marker such as `function`.
+    pub class_name: String,
+    /// Module the class is looked up in, where one is written.
+    pub module: Option<String>,
+    /// Name under which an application registered the class.
+    pub registered_name: Option<String>,
+    /// The function it names: the configuration itself where that is a text, or its `function` or `spec_name`.
+    pub function: Option<String>,
+    /// A vocabulary given as a text, that is, as a file to read.
+    pub vocabulary: Option<String>,
 }
 
 /// One tensor of a table.

@@ -25,7 +25,11 @@ pub const FILES: &[(&str, &str)] = &[
     ("imports/torchscript.toml", include_str!("../../../catalogue/rules/imports/torchscript.toml")),
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
     crate::detectors::tensorflow_unsafe_operator::FILE,
+    (KERAS, include_str!("../../../catalogue/rules/keras.toml")),
 ];
+
+/// What Keras configurations may name; read by the detector that judges them.
+pub(crate) const KERAS: &str = "keras.toml";
 
 const DANGER: &str = "imports/danger.toml";
 
@@ -153,8 +157,8 @@ impl Imports {
     pub fn compile(files: &[(&str, &str)]) -> Result<Self, PolicyError> {
         let mut imports = Self::default();
         // The others are no rules of imports.
-        let files = files.iter().filter(|(file, _)| *file != crate::detectors::tensorflow_unsafe_operator::FILE.0);
-        for (file, text) in files {
+        let others = [crate::detectors::tensorflow_unsafe_operator::FILE.0, KERAS];
+        for (file, text) in files.iter().filter(|(file, _)| !others.contains(file)) {
             let fail = |error: toml::de::Error| PolicyError { file: (*file).into(), message: error.message().into() };
             match *file == DANGER {
                 true => imports.add_danger(toml::from_str(text).map_err(fail)?),

@@ -236,3 +236,57 @@ fn long_texts_are_bounded() {
     let template = format!("{{\"chat_template\": \"{}\"}}", "{{ a.b }}".repeat(10_000_000 / 9));
     assert_bounded("tokenizer_config.json", template.as_bytes());
 }
+
+/// An HDF5 file whose root has these messages, and what follows it, made with the address it starts at.
+fn hdf5(messages: &[(u8, Vec<u8>)], rest: &dyn Fn(u64) -> Vec<u8>) -> Vec<u8> {
+    let body: Vec<u8> = messages
+        .iter()
+        .flat_map(|(kind, data)| {
+            let len = u16::try_from(data.len()).unwrap().to_le_bytes();
+            [&[*kind][..], &len, &[0], data].concat()
+        })
+        .collect();
+    let root = [&b"OHDR\x02\x02"[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body, &[0; 4]].concat();
+    let rest = rest(48 + root.len() as u64);
+    let end = 48 + (root.len() + rest.len()) as u64;
+    let addresses = [0, u64::MAX, end, 48].map(u64::to_le_bytes).concat();
+    [b"\x89HDF\r\n\x1a\n", &[2, 8, 8, 0][..], &addresses, &[0; 4], &root, &rest].concat()
+}
+
+#[test]
+fn structures_of_hdf5_are_bounded() {
+    // A thousand texts that all point at the same fifteen megabytes, which begin with a NUL.
+    let text = 15u64 << 20;
+    let root_bytes: u64 = 48 + 14 + 4 + 3 + 6 + 2 + 8 + 12 + 16 * 1000;
+    let pointer = [&1u32.to_le_bytes()[..], &root_bytes.to_le_bytes(), &1u32.to_le_bytes()].concat();
+    let head = [&[3, 0][..], &[2, 0, 8, 0, 12, 0], &[0], b"a\0", &[0x19, 1, 0, 0, 16, 0, 0, 0]].concat();
+    let space = [&[2, 1, 0, 1][..], &1000u64.to_le_bytes()].concat();
+    let attribute = [head, space, pointer.repeat(1000)].concat();
+    let heap = |start: u64| {
+        assert_eq!(start, root_bytes, "the heap stands where the texts point");
+        let object = [&1u64.to_le_bytes()[..], &text.to_le_bytes()].concat();
+        [&b"GCOL\x01\0\0\0"[..], &(text + 48).to_le_bytes(), &object, &vec![0; 15 << 20], &[0; 16]].concat()
+    };
+    assert_bounded("overlapping-texts.h5", &hdf5(&[(0xc, attribute)], &heap));
+    // Chunks of one byte, the last first.
+    let layout = [&[3, 2, 1][..], &70u64.to_le_bytes()].concat();
+    let node = |start: u64| {
+        let entry =
+            |i: u64| [&[1, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8], &(start + 2_000_000 - 2 * i).to_le_bytes()].concat();
+        let entries: Vec<u8> = (0..65_535).flat_map(entry).collect();
+        [&b"TREE\x01\0\xff\xff"[..], &[0xff; 16], &entries, &[1; 1_000_000]].concat()
+    };
+    let mut chunks = hdf5(&[(8, layout)], &node);
+    let tree = u64::try_from(chunks.windows(4).position(|window| window == b"TREE").unwrap()).unwrap();
+    let at = chunks.windows(8).position(|window| window == 70u64.to_le_bytes()).unwrap();
+    chunks[at..at + 8].copy_from_slice(&tree.to_le_bytes());
+    assert_refused("chunks.h5", &chunks);
+    // A header that goes on in four thousand places, each as long as the file.
+    let target =
+        |start: u64| (0..3000u64).flat_map(move |i| [(start + i).to_le_bytes(), 8_000_000u64.to_le_bytes()].concat());
+    let go_on: Vec<(u8, Vec<u8>)> = target(60_100).collect::<Vec<_>>().chunks(16).map(|c| (0x10, c.to_vec())).collect();
+    assert_refused("continuations.h5", &hdf5(&go_on, &|_| vec![0; 9_000_000]));
+    let object = r#"{"class_name":"a","config":0},"#;
+    let config = format!("[{}0]", object.repeat(300_000));
+    assert_refused("config.json", config.as_bytes());
+}

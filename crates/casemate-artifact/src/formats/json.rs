@@ -8,11 +8,14 @@
 
 use std::io::{self, BufReader, ErrorKind};
 
+use casemate_core::{Limits, Source};
+
 use super::reading::{Allowance, plain, unreadable};
 use super::text::text_prefix;
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Trouble};
 
+mod serialized;
 mod settings;
 mod stream;
 mod walk;
@@ -38,24 +41,13 @@ impl Format for Json {
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let size = object.source.size_bytes();
-        let stream = JsonStream::new(&**object.source, object.limits.header_bytes_max);
-        let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(stream));
-        let mut walk = Walk::new(object.limits, &mut parsed, Allowance::new());
-        let outcome = loop {
-            if let Err(error) = walk.value(&mut deserializer) {
-                break Err(error);
-            }
-            // JSON Lines: another value follows.
-            if deserializer.end().is_ok() {
-                break Ok(());
-            }
-        };
-        match outcome {
+        match walk(&**object.source, object.limits, &mut parsed, &mut Allowance::new()) {
             Ok(()) => drop(parsed.claims.add(0..size)),
             Err(error) => {
                 let trouble = trouble(error);
                 // JSON so far, and worth judging so far: lenient readers and deeper ones go on.
-                if trouble.trouble == Trouble::Limit || !parsed.texts.is_empty() || !parsed.settings.is_empty() {
+                let found = !(parsed.texts.is_empty() && parsed.settings.is_empty() && parsed.serialized.is_empty());
+                if trouble.trouble == Trouble::Limit || found {
                     let end = text_prefix(&**object.source).unwrap_or(size);
                     parsed.claims.add(0..end);
                 }
@@ -63,6 +55,39 @@ impl Format for Json {
             }
         }
         parsed
+    }
+}
+
+/// Walks all values of a JSON text and notes in `parsed` what is worth judging.
+fn walk(
+    source: &dyn Source,
+    limits: &Limits,
+    parsed: &mut Parsed,
+    allowance: &mut Allowance,
+) -> serde_json::Result<()> {
+    let stream = JsonStream::new(source, limits.header_bytes_max);
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(stream));
+    let mut walk = Walk::new(limits, parsed, allowance);
+    loop {
+        walk.value(&mut deserializer)?;
+        // JSON Lines: another value follows.
+        if deserializer.end().is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a text that stands inside another format: at `offset` where it has to be JSON, at `None` where it only looks so.
+pub(super) fn embedded(
+    source: &dyn Source,
+    offset: Option<u64>,
+    limits: &Limits,
+    parsed: &mut Parsed,
+    allowance: &mut Allowance,
+) {
+    let Err(malformed) = walk(source, limits, parsed, allowance).map_err(trouble) else { return };
+    if offset.is_some() || malformed.trouble == Trouble::Limit {
+        parsed.report(limits, Malformed { offset, ..malformed });
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use casemate_core::Window;
+use casemate_core::{Limits, Window};
 
 use super::reading::{Allowance, quote, unreadable};
 use super::unpack::Slot;
@@ -64,7 +64,7 @@ impl Format for Zip {
         if let Err(malformed) = archive.read() {
             archive.report(malformed);
         }
-        refine(&mut parsed);
+        refine(&mut parsed, object.limits);
         parsed
     }
 }
@@ -200,7 +200,7 @@ fn disagreements(central: &Central, local: &Local) -> Vec<String> {
 }
 
 /// Recognises what kind of model an archive is by the names its writer always uses, and what the loader does with each.
-fn refine(parsed: &mut Parsed) {
+fn refine(parsed: &mut Parsed, limits: &Limits) {
     let names: Vec<&str> = parsed.children.iter().map(|child| child.name.as_str()).collect();
     let top = names.first().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/"));
     let top = top.filter(|top| names.iter().all(|name| name.starts_with(top.as_str())));
@@ -218,8 +218,18 @@ fn refine(parsed: &mut Parsed) {
     }
     if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) {
         parsed.refined = Some("npz");
-    } else if names.contains(&"config.json") && names.contains(&"model.weights.h5") {
+    } else if names.contains(&"config.json")
+        && (names.contains(&"model.weights.h5") || names.contains(&"metadata.json"))
+    {
         parsed.refined = Some("keras");
+        // A reader that ignores case, or unpacks onto a disk that does, takes the other one.
+        let decoys: Vec<String> = names
+            .iter()
+            .filter(|name| **name != "config.json" && name.eq_ignore_ascii_case("config.json"))
+            .map(|name| format!("member {} stands beside `config.json`", quote(name)))
+            .take(limits.findings_max.try_into().unwrap_or(usize::MAX))
+            .collect();
+        decoys.into_iter().for_each(|what| parsed.report(limits, Malformed::new(Trouble::Ambiguous, None, what)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The walk over all values: templates and settings with their paths, duplicate keys.
+//! The walk over all values: templates and settings with their paths, objects to restore, duplicate keys.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,6 +8,7 @@ use std::io::Read;
 use casemate_core::Limits;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::serialized::{Frame, name};
 use super::settings::{self, Node};
 use crate::formats::reading::{Allowance, is_template, quote};
 use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble};
@@ -16,7 +17,7 @@ use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, 
 pub(super) struct Walk<'a> {
     limits: &'a Limits,
     parsed: &'a mut Parsed,
-    allowance: Allowance,
+    allowance: &'a mut Allowance,
     path: Vec<Step>,
     // Keys are compared by keyed hashes of 64 bits: a vocabulary of a million words then costs 16 MB.
     hasher: RandomState,
@@ -25,6 +26,9 @@ pub(super) struct Walk<'a> {
     nodes: Vec<Node>,
     nodes_seen: HashSet<u64>,
     full: bool,
+    // The value read last, where its key is one of interest: a text, or an object by its fields.
+    spoken: Option<String>,
+    closed: Option<Frame>,
 }
 
 /// One step of the way to a value.
@@ -37,7 +41,7 @@ pub(super) enum Step {
 
 impl<'a> Walk<'a> {
     /// A walk that notes what it finds in `parsed`.
-    pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: Allowance) -> Self {
+    pub(super) fn new(limits: &'a Limits, parsed: &'a mut Parsed, allowance: &'a mut Allowance) -> Self {
         Self {
             limits,
             parsed,
@@ -48,6 +52,8 @@ impl<'a> Walk<'a> {
             nodes: Vec::new(),
             nodes_seen: HashSet::new(),
             full: false,
+            spoken: None,
+            closed: None,
         }
     }
 
@@ -114,13 +120,26 @@ impl<'a> Walk<'a> {
     }
 
     /// Hands on what an object that is complete says of its loader, the same words once.
-    fn close(&mut self) {
+    fn close_node(&mut self) {
         let Some(value) = self.nodes.pop().and_then(Node::words) else { return };
         if (self.nodes_seen.len() as u64) < self.limits.entries_max
             && self.nodes_seen.insert(self.hasher.hash_one(&value))
         {
             self.hand_on(SettingKind::SkopsNode, value);
         }
+    }
+
+    /// Notes what a closed object asks to be restored.
+    fn close(&mut self, frame: Frame) {
+        if let Some(serialized) = frame.serialized(|| self.key()) {
+            let names = [&serialized.module, &serialized.registered_name, &serialized.function, &serialized.vocabulary];
+            let bytes = names.into_iter().flatten().map(String::len).sum::<usize>();
+            match self.allowance.take(bytes.saturating_add(serialized.key.len() + serialized.class_name.len() + 128)) {
+                true => self.parsed.serialized.push(serialized),
+                false => self.limit("objects of the configuration after the first are not read: too many"),
+            }
+        }
+        self.closed = Some(frame);
     }
 
     fn limit(&mut self, what: &str) {
@@ -148,6 +167,9 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         self.text(text);
         self.setting(text);
+        if matches!(self.path.last(), Some(Step::Key(key)) if Frame::wants(key)) {
+            self.spoken = Some(name(text));
+        }
         Ok(())
     }
 
@@ -158,6 +180,8 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             let more = seq.next_element_seed(&mut *self)?.is_some();
             self.path.pop();
             if !more {
+                // Texts and objects in a list are not the value of the list's key.
+                (self.spoken, self.closed) = (None, None);
                 return Ok(());
             }
             n += 1;
@@ -165,7 +189,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
+        let (mut seen, mut frame) = (HashSet::new(), Frame::default());
         self.nodes.push(Node::default());
         while let Some(name) = map.next_key::<String>()? {
             if self.keys_held >= self.limits.entries_max {
@@ -178,11 +202,15 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             }
             self.text(&name);
             self.path.push(Step::Key(name));
+            (self.spoken, self.closed) = (None, None);
             map.next_value_seed(&mut *self)?;
-            self.path.pop();
+            if let Some(Step::Key(name)) = self.path.pop() {
+                frame.field(&name, self.spoken.take(), self.closed.take());
+            }
         }
-        self.close();
+        self.close_node();
         self.keys_held = self.keys_held.saturating_sub(seen.len() as u64);
+        self.close(frame);
         Ok(())
     }
 
