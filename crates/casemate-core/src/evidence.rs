@@ -169,6 +169,8 @@ pub struct Record {
 pub struct SinkError {
     /// What went wrong, with the file.
     pub message: String,
+    /// Whether what is recorded already does not hold, so that nothing may be built on it.
+    pub damaged: bool,
 }
 
 /// Where evidence goes.

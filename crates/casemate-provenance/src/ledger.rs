@@ -123,13 +123,13 @@ pub struct Ledger {
 }
 
 /// A ledger with the keys to append to it.
-pub struct LedgerSink {
+pub struct LedgerSink<'a> {
     /// The ledger.
-    pub ledger: Ledger,
+    pub ledger: &'a mut Ledger,
     /// Signs evidence.
-    pub evidence_key: KeyPair,
+    pub evidence_key: &'a KeyPair,
     /// Signs tree heads.
-    pub ledger_key: KeyPair,
+    pub ledger_key: &'a KeyPair,
 }
 
 impl Ledger {
@@ -193,10 +193,13 @@ impl Ledger {
     }
 }
 
-impl EvidenceSink for LedgerSink {
+impl EvidenceSink for LedgerSink<'_> {
     fn append(&mut self, batch: &[Evidence]) -> Result<Vec<String>, SinkError> {
-        let appended = self.ledger.append(batch, &self.evidence_key, &self.ledger_key);
-        appended.map(|appended| appended.ids).map_err(|error| SinkError { message: error.to_string() })
+        let appended = self.ledger.append(batch, self.evidence_key, self.ledger_key);
+        appended.map(|appended| appended.ids).map_err(|error| {
+            let damaged = !matches!(error, Error::Storage(_) | Error::Exists { .. } | Error::NotALedger { .. });
+            SinkError { message: error.to_string(), damaged }
+        })
     }
 }
 

@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use casemate_core::{Evidence, Record};
+use casemate_core::{Evidence, EvidenceSink, Record};
 use casemate_provenance::files::open_lock;
 use casemate_provenance::ledger::{self, Problem};
-use casemate_provenance::{KeyPair, Ledger, NoteKey, PublicKey, Trust, VerifyReport};
+use casemate_provenance::{KeyPair, Ledger, LedgerSink, NoteKey, PublicKey, Trust, VerifyReport};
 
 use crate::context::Project;
 use crate::exit::Failure;
@@ -130,9 +130,13 @@ impl State {
             KeyPair::load(&path).map_err(|error| Failure::not_evaluated(format!("signing key: {error}")))
         };
         let (evidence_key, ledger_key) = (key("evidence")?, key("ledger")?);
-        let appended = self.ledger.append(batch, &evidence_key, &ledger_key).map_err(failure)?;
+        let mut sink = LedgerSink { ledger: &mut self.ledger, evidence_key: &evidence_key, ledger_key: &ledger_key };
+        let ids = sink.append(batch).map_err(|error| match error.damaged {
+            true => Failure::integrity(error),
+            false => Failure::not_evaluated(error),
+        })?;
         self.ledger.remember(&self.seen_path()).map_err(failure)?;
-        Ok(appended.ids)
+        Ok(ids)
     }
 
     /// Every record, checked.

@@ -180,14 +180,14 @@ fn a_ledger_is_neither_made_over_files_nor_found_without_them() {
 #[test]
 fn a_sink_appends_and_says_what_failed() {
     let fixture = Fixture::new();
-    let (open, path) = (fixture.open(), fixture.path());
+    let (mut open, path) = (fixture.open(), fixture.path());
     let Fixture { evidence_key, ledger_key, dir } = fixture;
-    let mut sink = LedgerSink { ledger: open, evidence_key, ledger_key };
+    let mut sink = LedgerSink { ledger: &mut open, evidence_key: &evidence_key, ledger_key: &ledger_key };
     assert_eq!(sink.append(&[evidence(1), evidence(2)]).unwrap().len(), 2);
     assert!(sink.ledger.verify(None).is_intact());
     fs::write(path.join(CHECKPOINT), "gone").unwrap();
-    let message = sink.append(&[evidence(3)]).unwrap_err().to_string();
-    assert!(message.contains("`checkpoint`"), "{message}");
+    let error = sink.append(&[evidence(3)]).unwrap_err();
+    assert!(error.damaged && error.to_string().contains("`checkpoint`"), "{error}");
     drop(dir);
 }
 
