@@ -66,6 +66,8 @@ pub struct ControlState {
     pub freshness_ppm: u64,
     /// True when every needed check is decided, pass or fail, by evidence that is not too old.
     pub fresh: bool,
+    /// True when it counts as applicable only because no fact says otherwise.
+    pub perhaps: bool,
     /// When the oldest record it rests on ended.
     pub oldest_evidence: Option<Timestamp>,
     /// What is beneath a waiver: equals `state` for controls that are not waived.
@@ -137,7 +139,8 @@ impl<'a> Judge<'a> {
 
     /// The state of `control` for `model`, or for a project without models.
     pub(crate) fn control(&self, control: &Control, model: Option<&Model>) -> ControlState {
-        if self.facts.applies(&control.applies) == Truth::False {
+        let applies = self.facts.applies(&control.applies);
+        if applies == Truth::False {
             return self.not_applicable(control);
         }
         let checks: Vec<CheckState> = control.checks.iter().map(|check| self.check(control, check, model)).collect();
@@ -160,6 +163,7 @@ impl<'a> Judge<'a> {
             graded_ppm,
             freshness_ppm,
             fresh: used.checks.iter().all(|check| check.fresh),
+            perhaps: applies == Truth::Unknown,
             oldest_evidence: used.checks.iter().filter_map(|check| check.oldest).min(),
             beneath: state,
             waiver: None,
@@ -182,6 +186,7 @@ impl<'a> Judge<'a> {
             graded_ppm: 0,
             freshness_ppm: 0,
             fresh: false,
+            perhaps: false,
             oldest_evidence: None,
             beneath: State::NotApplicable,
             waiver: None,

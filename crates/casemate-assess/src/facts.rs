@@ -2,7 +2,8 @@
 //!
 //! Facts decide which controls apply, so they are the cheapest lever on the score: declare the model "not served" and
 //! forty controls vanish. Hence a fact found true beats one declared false, an unfinished search establishes no absence, a
-//! declaration is renewed every year, and what nobody established counts as true.
+//! declaration takes something away only beside a finished search, both are renewed every year, and a control about which
+//! nobody established whether it applies counts wherever counting it lowers the score.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,8 @@ pub const KIND_FOUND: &str = "project.facts";
 /// Kind of the record with what the owner declared.
 pub const KIND_DECLARED: &str = "system.declaration";
 
-/// Days after which a declaration no longer takes anything away; a person's word holds for a year at most.
-const DECLARATION_DAYS_MAX: i64 = 365;
+/// Days after which a declaration, or the search that could have contradicted it, no longer takes anything away.
+const ABSENCE_DAYS_MAX: i64 = 365;
 
 /// Every fact a control may depend on.
 pub const NAMES: [&str; 27] = [
@@ -100,8 +101,14 @@ impl SystemFacts {
         let found = latest(records, KIND_FOUND, now);
         let declared = latest(records, KIND_DECLARED, now);
         let mut facts = Self::default();
+        // A declaration beside which nobody looked takes nothing away: not looking must not pay.
+        let searched = |declaration: &Record| {
+            let subject = &declaration.evidence.subject.name;
+            found.iter().any(|search| search.evidence.subject.name == *subject && shows_absence(search, now))
+        };
         for name in NAMES {
-            facts.establish(name, &said(&found, name, now), &said(&declared, name, now));
+            let declared = said(&declared, name, |record| shows_absence(record, now) && searched(record));
+            facts.establish(name, &said(&found, name, |record| shows_absence(record, now)), &declared);
         }
         for record in found.iter().chain(&declared) {
             facts.note_oddities(record);
@@ -185,19 +192,23 @@ impl Said {
     }
 }
 
-fn said(records: &[&Record], name: &str, now: Timestamp) -> Said {
+fn said(records: &[&Record], name: &str, shows_absence: impl Fn(&Record) -> bool) -> Said {
     let mut said = Said::default();
     for record in records {
-        let evidence = &record.evidence;
-        let expired = evidence.kind == KIND_DECLARED && evidence.finished_at.plus_days(DECLARATION_DAYS_MAX) < now;
-        match evidence.facts.get(name) {
+        match record.evidence.facts.get(name) {
             Some(Fact::Bool(true)) => said.yes.push(record.id.clone()),
-            // A search that did not finish shows what is there, never what is not.
-            Some(Fact::Bool(false)) if evidence.outcome == Outcome::Pass && !expired => said.no.push(record.id.clone()),
+            Some(Fact::Bool(false)) if shows_absence(record) => said.no.push(record.id.clone()),
             _ => {}
         }
     }
     said
+}
+
+/// Whether what a record says is not there is not there: a search that did not finish shows presence only, and nobody's
+/// word on absence holds for ever.
+fn shows_absence(record: &Record, now: Timestamp) -> bool {
+    let evidence = &record.evidence;
+    evidence.outcome == Outcome::Pass && evidence.finished_at.plus_days(ABSENCE_DAYS_MAX) >= now
 }
 
 /// The latest record of `kind` about each project.
@@ -252,6 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn a_declaration_beside_which_nobody_looked_takes_nothing_away() {
+        let declared = record(KIND_DECLARED, Outcome::Pass, &[("llm", false), ("eu", true)]);
+        assert_eq!(value(std::slice::from_ref(&declared), "llm"), None);
+        assert_eq!(value(std::slice::from_ref(&declared), "eu"), Some(true));
+        let unfinished = record(KIND_FOUND, Outcome::Unknown, &[]);
+        assert_eq!(value(&[declared.clone(), unfinished], "llm"), None);
+        let mut elsewhere = record(KIND_FOUND, Outcome::Pass, &[]);
+        elsewhere.evidence.subject.name = "another".into();
+        assert_eq!(value(&[declared.clone(), elsewhere], "llm"), None);
+        let mut old = record(KIND_FOUND, Outcome::Pass, &[]);
+        old.evidence.finished_at = NOW().plus_days(-366);
+        old.evidence.started_at = old.evidence.finished_at;
+        assert_eq!(value(&[declared.clone(), old], "llm"), None);
+        assert_eq!(value(&[declared, record(KIND_FOUND, Outcome::Pass, &[])], "llm"), Some(false));
+    }
+
+    #[test]
     fn declared_true_beats_found_false() {
         let records = [
             record(KIND_FOUND, Outcome::Pass, &[("llm", false)]),
@@ -269,14 +297,15 @@ mod tests {
 
     #[test]
     fn a_declaration_takes_nothing_away_after_a_year() {
+        let search = record(KIND_FOUND, Outcome::Pass, &[]);
         let mut old = record(KIND_DECLARED, Outcome::Pass, &[("llm", false), ("eu", true)]);
         old.evidence.finished_at = NOW().plus_days(-366);
         old.evidence.started_at = old.evidence.finished_at;
-        assert_eq!(value(std::slice::from_ref(&old), "llm"), None);
-        assert_eq!(value(std::slice::from_ref(&old), "eu"), Some(true));
+        assert_eq!(value(&[old.clone(), search.clone()], "llm"), None);
+        assert_eq!(value(&[old.clone(), search.clone()], "eu"), Some(true));
         old.evidence.finished_at = NOW().plus_days(-364);
         old.evidence.started_at = old.evidence.finished_at;
-        assert_eq!(value(&[old], "llm"), Some(false));
+        assert_eq!(value(&[old, search], "llm"), Some(false));
     }
 
     #[test]

@@ -300,6 +300,7 @@ pub(crate) fn state(id: &str, severity: Severity, credit_ppm: u64) -> ControlSta
         graded_ppm: PPM,
         freshness_ppm: credit_ppm,
         fresh: true,
+        perhaps: false,
         oldest_evidence: None,
         beneath: state,
         waiver: None,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::assessment::{Assessment, assess};
 use crate::catalogue::{Catalogue, Sources};
 use crate::control_state::PPM;
+use crate::facts;
 use crate::fixture::{self, NOW, digest, record};
 use crate::predicate::{Dialect, Predicate};
 use crate::situation::{Dataset, ModelStage, Situation};
@@ -41,7 +42,8 @@ fn mixed_catalogue(n: usize) -> Catalogue {
         .map(|control| {
             let (verification, checks) = CHECKS[(n * 5 + control * 3 + control / 4) % CHECKS.len()];
             let severity = pick(&["low", "critical", "high", "medium", "low", "medium"], control, 1);
-            let max_age = pick(&["{ days = 7 }", "{ days = 30 }", "{ per = \"release\" }", "{ days = 1 }"], control, 2);
+            let max_age =
+                pick(&["{ days = 7 }", "{ days = 30 }", "{ per = \"model-digest\" }", "{ days = 1 }"], control, 2);
             let applies = pick(&["all", "served", "llm", "served and not llm", "all"], control, 3);
             let id = format!("C-{control:02}");
             (
@@ -101,8 +103,17 @@ struct Run {
 struct System {
     catalogue: usize,
     runs: Vec<Run>,
+    found: Option<Said>,
+    declared: Option<Said>,
+}
+
+/// What one record says about the system.
+#[derive(Clone, Debug)]
+struct Said {
     served: Option<bool>,
     llm: Option<bool>,
+    finished: bool,
+    age_days: i64,
 }
 
 fn runs() -> impl Strategy<Value = Run> {
@@ -122,10 +133,31 @@ fn runs() -> impl Strategy<Value = Run> {
     )
 }
 
+fn said(values: &'static [Option<bool>]) -> impl Strategy<Value = Option<Said>> {
+    let fact = || prop::sample::select(values);
+    let said = (fact(), fact(), prop::bool::weighted(0.9), 0..800_i64)
+        .prop_map(|(served, llm, finished, age_days)| Said { served, llm, finished, age_days });
+    prop::option::weighted(0.9, said)
+}
+
 fn systems() -> impl Strategy<Value = System> {
-    let fact = || prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
-    (0..N_CATALOGUES, prop::collection::vec(runs(), 0..60), fact(), fact())
-        .prop_map(|(catalogue, runs, served, llm)| System { catalogue, runs, served, llm })
+    // The tool's own searches say what is there, never what is not.
+    let (found, declared) = (said(&[None, Some(true)]), said(&[None, Some(true), Some(false), Some(false)]));
+    (0..N_CATALOGUES, prop::collection::vec(runs(), 0..60), found, declared)
+        .prop_map(|(catalogue, runs, found, declared)| System { catalogue, runs, found, declared })
+}
+
+impl Said {
+    fn record(&self, kind: &str) -> Record {
+        let mut facts = fixture::evidence(kind, if self.finished { Outcome::Pass } else { Outcome::Unknown });
+        facts.subject = Subject { kind: SubjectKind::Project, name: "project".into(), digest: digest(7) };
+        for (name, value) in [("served", self.served), ("llm", self.llm)] {
+            facts.facts.extend(value.map(|value| (name.to_owned(), Fact::Bool(value))));
+        }
+        facts.finished_at = NOW().plus_days(-self.age_days);
+        facts.started_at = facts.finished_at;
+        record(facts)
+    }
 }
 
 impl System {
@@ -135,12 +167,8 @@ impl System {
 
     fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> = self.runs.iter().filter_map(|run| self.evidence(run)).map(record).collect();
-        let mut facts = fixture::passing("project.facts");
-        facts.subject = Subject { kind: SubjectKind::Project, name: "project".into(), digest: digest(7) };
-        for (name, value) in [("served", self.served), ("llm", self.llm)] {
-            facts.facts.extend(value.map(|value| (name.to_owned(), Fact::Bool(value))));
-        }
-        records.push(record(facts));
+        let about = [(facts::KIND_FOUND, &self.found), (facts::KIND_DECLARED, &self.declared)];
+        records.extend(about.into_iter().filter_map(|(kind, said)| Some(said.as_ref()?.record(kind))));
         records
     }
 
@@ -216,6 +244,14 @@ proptest! {
     }
 
     #[test]
+    fn leaving_out_what_is_known_of_the_system_never_raises_the_score(system in systems(), found in any::<bool>()) {
+        let mut silent = system.clone();
+        let left_out = if found { &mut silent.found } else { &mut silent.declared };
+        *left_out = None;
+        prop_assert!(points(&silent.assess()) <= points(&system.assess()));
+    }
+
+    #[test]
     fn waiving_never_changes_the_score(system in systems(), waived in 0..1_u32 << N_CONTROLS) {
         let mut situation = system.situation();
         for control in (0..N_CONTROLS).filter(|control| waived >> control & 1 == 1) {
@@ -256,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn ageing_never_raises_the_score(system in systems(), hours in 0..3_000_i64) {
+    fn ageing_never_raises_the_score(system in systems(), hours in prop_oneof![0..3_000_i64, 0..30_000_i64]) {
         let mut later = system.situation();
         later.now = Timestamp::from_unix_ms(NOW().unix_ms() + hours * 3_600_000);
         prop_assert!(points(&assess(system.catalogue(), &system.records(), &later)) <= points(&system.assess()));

@@ -3,6 +3,10 @@
 //! `floor(min(100 · Σ weight · credit / Σ weight over what applies, cap))`, in whole numbers throughout, so that order never
 //! changes a digit. The caps are there because the mean alone forgives: with all sixteen criticals failing it still stands
 //! at 75. What is unknown stays in the denominator: leaving it out is how other scores reward not looking.
+//!
+//! Where nobody established whether a control applies, the score is the least that either answer gives: such a control
+//! counts unless counting it would raise the mean. Every fact that lapses or is left out only adds answers, so ageing and
+//! silence about the system can never pay.
 
 use casemate_core::{Severity, Timestamp};
 use serde::Serialize;
@@ -50,7 +54,7 @@ pub struct Score {
 pub struct Explanation {
     /// Every applicable control.
     pub terms: Vec<ScoreTerm>,
-    /// Sum of the weights.
+    /// Sum of the weights of the terms that count.
     pub weight_total: u64,
     /// Sum of weight times credit, in parts per million of a weight of one.
     pub contribution_total: u64,
@@ -83,7 +87,9 @@ pub struct ScoreTerm {
     pub graded_ppm: u64,
     /// What ageing left, in parts per million.
     pub freshness_ppm: u64,
-    /// Weight times credit.
+    /// False for a control that may not apply and would raise the score if it did.
+    pub counts: bool,
+    /// Weight times credit; 0 when it does not count.
     pub contribution: u64,
     /// Its share of the points, in millionths; rounded so that the shares add up.
     pub points_micro: u64,
@@ -133,7 +139,8 @@ pub fn score(states: &[ControlState]) -> Score {
     let count = |wanted| states.iter().filter(|state| state.state == wanted).count();
     let explanation = explain(states);
     let fresh: u64 = applicable().filter(|state| state.fresh).map(|state| weight(state.severity)).sum();
-    let coverage_ppm = (fresh * PPM).checked_div(explanation.weight_total).unwrap_or(0);
+    let weight_applicable: u64 = applicable().map(|state| weight(state.severity)).sum();
+    let coverage_ppm = (fresh * PPM).checked_div(weight_applicable).unwrap_or(0);
     Score {
         value: explanation.value,
         coverage: fraction(coverage_ppm),
@@ -149,14 +156,14 @@ pub fn score(states: &[ControlState]) -> Score {
 
 /// Every term of the score of `states`.
 pub fn explain(states: &[ControlState]) -> Explanation {
-    let applicable = || states.iter().filter(|state| state.is_applicable());
-    let weight_total: u64 = applicable().map(|state| weight(state.severity)).sum();
+    let (weight_total, credit_max) = least_mean(states);
     let mut contribution_total = 0;
     let mut points_micro = 0;
     let mut terms = Vec::new();
-    for state in applicable() {
+    for state in states.iter().filter(|state| state.is_applicable()) {
         let weight = weight(state.severity);
-        let contribution = weight * state.credit_ppm;
+        let counts = !state.perhaps || state.credit_ppm <= credit_max;
+        let contribution = if counts { weight * state.credit_ppm } else { 0 };
         contribution_total += contribution;
         // Differences of a rounded running total add up to the rounded total; rounding each share alone would not.
         let before = points_micro;
@@ -169,6 +176,7 @@ pub fn explain(states: &[ControlState]) -> Explanation {
             method_ppm: state.method_ppm,
             graded_ppm: state.graded_ppm,
             freshness_ppm: state.freshness_ppm,
+            counts,
             contribution,
             points_micro: points_micro - before,
         });
@@ -185,6 +193,29 @@ pub fn explain(states: &[ControlState]) -> Explanation {
         lost_to_rounding_micro: capped % PPM,
         value: capped / PPM,
     }
+}
+
+/// The total weight that gives the least mean, and the most credit with which a control that only perhaps applies is in it.
+///
+/// Adding a control lowers the mean exactly when its credit is below it, so those with the least credit go first.
+fn least_mean(states: &[ControlState]) -> (u64, u64) {
+    let (perhaps, sure): (Vec<&ControlState>, Vec<&ControlState>) =
+        states.iter().filter(|state| state.is_applicable()).partition(|state| state.perhaps);
+    let mut weight_total: u64 = sure.iter().map(|state| weight(state.severity)).sum();
+    let mut contribution: u64 = sure.iter().map(|state| weight(state.severity) * state.credit_ppm).sum();
+    let mut credit_max = 0;
+    let mut by_credit = perhaps;
+    by_credit.sort_by_key(|state| state.credit_ppm);
+    for state in by_credit {
+        // Of no control at all the mean is nothing, and only nothing keeps it there.
+        if state.credit_ppm > contribution.checked_div(weight_total).unwrap_or(0) {
+            break;
+        }
+        credit_max = state.credit_ppm;
+        weight_total += weight(state.severity);
+        contribution += weight(state.severity) * state.credit_ppm;
+    }
+    (weight_total, credit_max)
 }
 
 fn micropoints(contribution: u64, weight_total: u64) -> u64 {
@@ -266,6 +297,45 @@ mod tests {
         not_applicable.state = State::NotApplicable;
         let score = score(&[not_applicable]);
         assert_eq!((score.value, score.cap, score.not_applicable), (0, 100, 1));
+    }
+
+    #[test]
+    fn what_perhaps_applies_counts_only_where_it_lowers_the_score() {
+        let sure = state("A", Severity::Medium, PPM / 2);
+        let mut perhaps = state("B", Severity::Medium, PPM);
+        perhaps.perhaps = true;
+        let explanation = explain(&[sure.clone(), perhaps.clone()]);
+        assert_eq!((explanation.value, explanation.terms[1].counts, explanation.terms[1].contribution), (50, false, 0));
+        perhaps.credit_ppm = 0;
+        let explanation = explain(&[sure, perhaps.clone()]);
+        assert_eq!((explanation.value, explanation.terms[1].counts), (25, true));
+        perhaps.credit_ppm = PPM;
+        assert_eq!(score(&[perhaps]).value, 0, "perhaps nothing applies at all");
+    }
+
+    #[test]
+    fn the_score_is_the_least_of_every_way_in_which_controls_may_apply() {
+        const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
+        for seed in 0..500_u64 {
+            let draw = |n: u64, below: u64| casemate_core::Seed(seed).part(n).0 % below;
+            let states: Vec<ControlState> = (0..8)
+                .map(|n| {
+                    let severity = SEVERITIES[usize::try_from(draw(3 * n, 4)).unwrap()];
+                    let mut state = state(&format!("C{n}"), severity, draw(3 * n + 1, 4) * PPM / 3);
+                    state.perhaps = draw(3 * n + 2, 2) == 1;
+                    state
+                })
+                .collect();
+            let worlds = (0..1_u32 << 8).map(|world| {
+                let applies = |n: &usize| !states[*n].perhaps || world >> n & 1 == 1;
+                let sure = |n: usize| ControlState { perhaps: false, ..states[n].clone() };
+                explain(&(0..8).filter(applies).map(sure).collect::<Vec<_>>())
+            });
+            let (values, points): (Vec<u64>, Vec<u64>) = worlds.map(|world| (world.value, world.points_micro)).unzip();
+            let explanation = explain(&states);
+            assert_eq!(Some(explanation.value), values.into_iter().min(), "seed {seed}");
+            assert_eq!(Some(explanation.points_micro), points.into_iter().min(), "seed {seed}");
+        }
     }
 
     #[test]

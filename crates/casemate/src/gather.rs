@@ -101,11 +101,20 @@ pub fn project_subject(project: &Project) -> Subject {
     Subject { kind: SubjectKind::Project, name: project.name.clone(), digest: sha256(project.config_text.as_bytes()) }
 }
 
-/// The record of what was found about the system. Only presence is found; nothing here says that something is absent.
-pub fn found_facts(project: &Project, found: &BTreeMap<&'static str, bool>, span: (Timestamp, Timestamp)) -> Evidence {
+/// The record of what was found about the system. Only presence is found; nothing here says that something is absent, but
+/// a declared absence counts beside a search that is `finished` and saw everything, and beside no other.
+pub fn found_facts(
+    project: &Project,
+    found: &BTreeMap<&'static str, bool>,
+    finished: bool,
+    span: (Timestamp, Timestamp),
+) -> Evidence {
     let mut evidence = record(casemate_assess::facts::KIND_FOUND, "project-facts", project_subject(project), span);
     evidence.facts = found.iter().map(|(name, value)| ((*name).to_owned(), Fact::Bool(*value))).collect();
-    evidence.outcome = Outcome::Pass;
+    (evidence.outcome, evidence.reason) = match finished {
+        true => (Outcome::Pass, None),
+        false => (Outcome::Unknown, Some("not every file of the project could be looked at".into())),
+    };
     evidence
 }
 

@@ -113,14 +113,17 @@ fn explained(report: &Report, explanation: Option<&Explanation>) -> String {
     let mut out = String::new();
     let Some(explanation) = explanation else { return out };
     let titles = report.posture.as_ref().map(|posture| &posture.titles);
-    let _ =
-        writeln!(out, "points = 100 · weight · credit / {} (sum of applicable weights)\n", explanation.weight_total);
+    let _ = writeln!(
+        out,
+        "points = 100 · weight · credit / {} (sum of the weights that count)\n",
+        explanation.weight_total
+    );
     let _ = writeln!(out, "control  state           weight  method  grade  fresh   credit  points  title");
     for term in &explanation.terms {
         let title = titles.and_then(|titles| titles.get(&term.id)).map_or("", |title| title.title.as_str());
         let _ = writeln!(
             out,
-            "{:<8} {:<15} {:>6}  {:>6}  {:>5}  {:>5}  {:>6}  {:>6}  {title}",
+            "{:<8} {:<15} {:>6}  {:>6}  {:>5}  {:>5}  {:>6}  {:>6}  {}{title}",
             term.id,
             term.state.as_str(),
             term.weight,
@@ -129,7 +132,12 @@ fn explained(report: &Report, explanation: Option<&Explanation>) -> String {
             decimal(term.freshness_ppm, 2),
             decimal(term.credit_ppm, 4),
             decimal(term.points_micro, 3),
+            if term.counts { "" } else { "(not counted) " },
         );
+    }
+    if explanation.terms.iter().any(|term| !term.counts) {
+        out += "\nnot counted: no fact says whether the control applies, and counting it would raise the score;\n";
+        out += "say which in `[system]` of casemate.toml\n";
     }
     let _ = writeln!(out, "\nsum of points            {}", decimal(explanation.points_micro, 3));
     let _ = writeln!(out, "lost to the cap of {:>3}   {}", explanation.cap, decimal(explanation.lost_to_cap_micro, 3));

@@ -52,7 +52,10 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let mut batch = evidence(context, &scanned, started);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
-    batch.push(gather::found_facts(&project, &facts, span));
+    let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);
+    // What could not be looked at may be a model: then nothing is known about the project as a whole.
+    let unseen = census.skipped.iter().any(|skipped| skipped.matters);
+    batch.push(gather::found_facts(&project, &facts, !incomplete && !unseen, span));
     batch.push(gather::declaration(&project, span));
     batch.push(gather::mapping(&rules.catalogue, rules.digest, span));
     let mut ids = state.append(&batch)?;
@@ -71,9 +74,6 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     report.summary.insert("skipped", json!(census.skipped));
     report.summary.insert("waivers", json!(rules.waiver_findings));
     report.summary.insert("ledger", json!({"records": verified.records, "notes": verified.notes}));
-    let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);
-    // What could not be looked at may be a model: then nothing is known about the project as a whole.
-    let unseen = census.skipped.iter().any(|skipped| skipped.matters);
     report.remarks = super::scan::remarks(&census.skipped, incomplete);
     report.at = args.directory.as_ref().map(|directory| format!("-C {} ", directory.display())).unwrap_or_default();
     report.summary.insert("incomplete", json!(incomplete));

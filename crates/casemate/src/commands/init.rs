@@ -81,7 +81,7 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
     }
     out.push_str(
         "# Facts the tool cannot see for itself; recorded in the ledger as your signed declaration.\n\
-         # They decide which controls apply. A fact left out counts as true.\n[system]\n",
+         # They decide which controls apply. A fact left out counts against you.\n[system]\n",
     );
     for name in facts::NAMES {
         let _ = writeln!(out, "# {name} = false");

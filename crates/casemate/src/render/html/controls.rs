@@ -197,7 +197,7 @@ pub fn facts(posture: &Posture) -> Option<Markup> {
             }
         }
     };
-    let remark = "They decide which controls apply. What nobody established counts as true.";
+    let remark = "They decide which controls apply. Where nobody established whether a control applies, it counts wherever that lowers the score.";
     let header = [("", "Fact"), ("", "Value"), ("", "Source"), ("", "Evidence")];
     Some(html! {
         (heading("facts", "Facts about the system", remark))
