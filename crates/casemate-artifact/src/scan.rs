@@ -145,7 +145,9 @@ impl Scanner {
         note(work, recognised, format, &parsed, scan);
         scan.bytes_unclaimed += hidden.iter().map(|gap| gap.end - gap.start).sum::<u64>();
         let mut children = std::mem::take(&mut parsed.children);
-        children.extend(unclaimed.into_iter().map(|gap| Child {
+        // A format that accounts for nothing would be met in its own bytes again, and again.
+        let whole = 0..work.source.size_bytes();
+        children.extend(unclaimed.into_iter().filter(|gap| *gap != whole).map(|gap| Child {
             name: format!("bytes@{}", gap.start),
             source: Arc::new(RangeSource::new(Arc::clone(&work.source), gap.start, gap.end - gap.start)),
             role: Role::Unclaimed,

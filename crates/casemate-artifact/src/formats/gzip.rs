@@ -18,6 +18,7 @@ pub(crate) struct Gzip;
 const MAGIC: &[u8] = b"\x1f\x8b\x08";
 /// Name, comment and extra field before a stream.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
+const HEADER_BYTES_USUAL: u64 = 512;
 
 impl Format for Gzip {
     fn meta(&self) -> FormatMeta {
@@ -41,8 +42,14 @@ impl Format for Gzip {
 
 impl Codec for Gzip {
     fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
-        let len = HEADER_BYTES_MAX.min(range.end.saturating_sub(range.start));
-        let header_len = header_len(&source.bytes_at(range.start, len)?);
+        let header = |len: u64| -> io::Result<Option<u64>> {
+            Ok(header_len(&source.bytes_at(range.start, len.min(range.end.saturating_sub(range.start)))?))
+        };
+        // Most headers are short, and a file may have thousands of them.
+        let header_len = match header(HEADER_BYTES_USUAL)? {
+            Some(len) => Some(len),
+            None => header(HEADER_BYTES_MAX)?,
+        };
         Wrapper { header_len, trailer }.unpack(source, range, bytes_max)
     }
 

@@ -65,6 +65,10 @@ impl Codec for Lzma {
         Ok(unpacked)
     }
 
+    fn joins(&self) -> bool {
+        false
+    }
+
     fn begins(&self, head: &[u8]) -> bool {
         let (Some(properties), Some(window), Some(size)) = (head.first(), u32_le(head, 1), u64_le(head, 5)) else {
             return false;

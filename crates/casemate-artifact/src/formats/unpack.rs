@@ -28,6 +28,8 @@ const EAGER_BYTES_MAX: u64 = 1 << 20;
 const INPUT_BYTES: u64 = 64 << 10;
 /// Zeros skipped between two streams of a file.
 const PADDING_BYTES_MAX: u64 = 4096;
+/// Streams of one file: 4 GiB in the blocks of `bgzip`.
+const STREAMS_MAX: u32 = 1 << 16;
 
 /// How unpacking ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +63,18 @@ pub(crate) trait Codec: Sync {
     /// Whether another stream may begin with these bytes.
     fn begins(&self, head: &[u8]) -> bool;
 
+    /// Whether the format says that streams one after another are one file. Where it does not, readers differ.
+    fn joins(&self) -> bool {
+        true
+    }
+
     /// Unpacks all streams in `range`, one after another, as ordinary readers do.
     ///
     /// # Errors
     /// Whatever the medium reports.
     fn unpack(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
         let mut all = self.stream(source, range.clone(), bytes_max)?;
-        let mut several = false;
+        let (mut streams, mut several) = (1, false);
         while all.ending == Ending::Whole {
             let end = range.start.saturating_add(all.used);
             let padding = source.bytes_at(end, PADDING_BYTES_MAX.min(range.end.saturating_sub(end)))?;
@@ -76,9 +83,16 @@ pub(crate) trait Codec: Sync {
             if !self.begins(&source.bytes_at(start, 16)?) {
                 break;
             }
+            streams += 1;
+            if streams > STREAMS_MAX {
+                all.ending = Ending::TooLong;
+                break;
+            }
             let room = bytes_max.saturating_sub(all.bytes.len() as u64);
             let next = self.stream(source, start..range.end, room)?;
-            if !several && !next.bytes.is_empty() && !all.bytes.is_empty() {
+            // Who unpacks one stream alone sees an archive that ends with it, and who unpacks all of them may not.
+            let differs = !self.joins() || ends_as_archive(&all.bytes);
+            if !several && differs && !next.bytes.is_empty() && !all.bytes.is_empty() {
                 several = true;
                 let what = "a second stream follows: some readers stop after the first, others go on";
                 all.malformed.push(Malformed::new(Trouble::Ambiguous, start, what));
@@ -92,6 +106,13 @@ pub(crate) trait Codec: Sync {
         }
         Ok(all)
     }
+}
+
+/// Whether the end record of a zip archive stands at the end of what was unpacked.
+fn ends_as_archive(bytes: &[u8]) -> bool {
+    const RECORD_BYTES: usize = 22 + 65_535;
+    let tail = bytes.get(bytes.len().saturating_sub(RECORD_BYTES)..).unwrap_or_default();
+    tail.windows(4).any(|four| four == b"PK\x05\x06")
 }
 
 /// Bytes one object inside `object` may unpack to.

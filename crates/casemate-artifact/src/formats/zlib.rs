@@ -47,6 +47,10 @@ impl Codec for Zlib {
         Wrapper { header_len: Some(2), trailer }.unpack(source, range, bytes_max)
     }
 
+    fn joins(&self) -> bool {
+        false
+    }
+
     fn begins(&self, head: &[u8]) -> bool {
         matches!(head, [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..])
     }
