@@ -98,6 +98,10 @@ pub enum ReferenceKind {
     MemberName,
     /// Creates a link to it.
     LinkTarget,
+    /// Writes a member through this link, which an earlier member made.
+    ThroughLink,
+    /// Creates a device or pipe of this name.
+    Device,
     /// Imports or runs it.
     Code,
 }

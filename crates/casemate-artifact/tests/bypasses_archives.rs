@@ -157,8 +157,8 @@ fn names_of_members_that_lead_out_are_malicious() {
         assert_verdict(&format!("60 {what}"), "m.tar", &tar(&[member]), Verdict::Malicious);
     }
     let through = tar(&[("d", b'2', "e", b""), ("d/x", b'0', "", b"text\n")]);
-    assert_verdict("60 written through a link", "m.tar", &through, Verdict::Suspicious);
-    assert_verdict("60 device", "m.tar", &tar(&[("d", b'3', "", b"")]), Verdict::Suspicious);
+    assert_verdict("60 written through a link", "m.tar", &through, Verdict::Malicious);
+    assert_verdict("60 device", "m.tar", &tar(&[("d", b'3', "", b"")]), Verdict::Malicious);
     assert_verdict("60 twin", "m.tar", &tar(&[("d/x.txt", b'0', "", b"text\n")]), Verdict::Clean);
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use casemate_core::{RangeSource, SharedSource, SourceExt, Window};
 use flate2::Crc;
 
+use super::records::Kind;
 use super::{Archive, records};
-use crate::formats::reading::{quote, unreadable};
+use crate::formats::reading::{quote, through_link, unreadable};
 use crate::formats::unpack::{Ending, Inflated, RawDeflate, bytes_max, inflate, source_of};
 use crate::{Child, Malformed, Reference, ReferenceKind, Role, Trouble};
 
 /// A link's target: PATH_MAX on Linux.
 const LINK_BYTES_MAX: u64 = 4096;
+const ENCRYPTION_HEADER_BYTES: u64 = 12;
 
 /// How a member's bytes are stored, as one header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(super) struct Member {
     pub(super) start: u64,
     pub(super) flags: u16,
     pub(super) stream: Stream,
-    pub(super) link: bool,
+    pub(super) kind: Kind,
 }
 
 impl Archive<'_, '_> {
@@ -40,6 +42,14 @@ impl Archive<'_, '_> {
         let (stream, shown) = (member.stream, quote(&member.name));
         if escapes(&member.name) {
             self.refer(ReferenceKind::MemberName, member.name.clone(), member);
+        }
+        if let Some(link) = through_link(&member.name, &self.links) {
+            self.refer(ReferenceKind::ThroughLink, link.to_owned(), member);
+        }
+        match member.kind {
+            Kind::Link => drop(self.links.insert(member.name.trim_end_matches('/').to_owned())),
+            Kind::Device => self.refer(ReferenceKind::Device, member.name.clone(), member),
+            Kind::File => {}
         }
         if member.name.ends_with('/') && stream.compressed == 0 && stream.size == 0 {
             return Ok(0);
@@ -61,7 +71,9 @@ impl Archive<'_, '_> {
 
     fn stored(&mut self, member: &Member, range: Range<u64>, encrypted: bool) -> Result<(), Malformed> {
         let (stream, shown) = (member.stream, quote(&member.name));
-        if stream.compressed != stream.size {
+        // The header of PKWARE's encryption stands before the data (APPNOTE 6.1.3).
+        let header = if encrypted { ENCRYPTION_HEADER_BYTES } else { 0 };
+        if stream.compressed != stream.size && stream.compressed != stream.size.saturating_add(header) {
             let what = format!("member {shown} is stored, yet {} bytes make {}", stream.compressed, stream.size);
             self.ambiguous(member.start, what);
         }
@@ -157,7 +169,7 @@ impl Archive<'_, '_> {
     }
 
     fn child(&mut self, member: &Member, source: SharedSource) -> Result<(), Malformed> {
-        if member.link {
+        if member.kind == Kind::Link {
             let target = source.bytes_at(0, LINK_BYTES_MAX).map_err(|e| unreadable(&e, member.start))?;
             self.refer(ReferenceKind::LinkTarget, String::from_utf8_lossy(&target).into_owned(), member);
         }

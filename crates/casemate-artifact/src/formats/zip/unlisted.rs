@@ -38,7 +38,7 @@ impl Archive<'_, '_> {
             true => self.measure(start..gap_end, local.stream)?,
             false => (local.stream, 0),
         };
-        let member = Member { name, start, flags: local.flags, stream, link: false };
+        let member = Member { name, start, flags: local.flags, stream, kind: records::Kind::File };
         let used = self.member(&member)?;
         let end = start.saturating_add(used).min(gap_end);
         let shown = quote(&member.name);
