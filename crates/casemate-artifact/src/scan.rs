@@ -14,7 +14,7 @@ use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
-use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict};
+use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
 
 /// Scans files under given limits and the built-in policy.
 #[derive(Clone, Debug)]
@@ -121,6 +121,7 @@ impl Scanner {
     /// Recognises, parses and judges one object; returns the objects in it.
     fn object(&self, work: &Work, budget: &Budget, found: &mut Findings, scan: &mut Scan) -> Vec<Child> {
         let (recognised, mut parsed) = self.read(&scan.path, work, budget);
+        look_over(&mut parsed, recognised);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
             None if work.role == Role::RawData => "raw",
@@ -230,6 +231,17 @@ fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, pars
         _ => None,
     });
     scan.imports.extend(imports.take(10_000_usize.saturating_sub(scan.imports.len())));
+}
+
+/// Looks over the texts a parser handed on; files of text and code have been, line by line.
+fn look_over(parsed: &mut Parsed, recognised: Option<&dyn Format>) {
+    if recognised.is_none_or(|format| matches!(format.meta().id, "text" | "executable")) {
+        return;
+    }
+    let Parsed { texts, clues, .. } = parsed;
+    for text in texts.iter() {
+        clues::note(clues, &text.text, clues::Place { key: &text.key, offset: text.offset, line: None });
+    }
 }
 
 /// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well.

@@ -145,6 +145,7 @@ pub(super) fn take(object: &Object<'_>, start: u64, stream: Stream, parsed: &mut
     }
     parsed.claims.add(start..stream.end_offset);
     parsed.malformed.extend(stream.malformed);
+    parsed.clues.extend(stream.clues);
     stream.events.into_iter().for_each(|event| add_event(parsed, event));
     add_children(object, &stream.embedded, parsed);
 }
@@ -176,7 +177,7 @@ fn add_children(object: &Object<'_>, embedded: &[Embedded], parsed: &mut Parsed)
 }
 
 /// Decodes base64 up to the first foreign character; line ends are skipped.
-fn base64(text: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(text: &[u8]) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),
