@@ -67,7 +67,8 @@ pub fn decode_hex(text: &str) -> Vec<u8> {
 pub const CALLED: &str = "\x1f()";
 
 const RECORDER: &str = r#"
-import io, json, pickle, resource, struct, sys, tempfile, warnings
+import bz2, gzip, io, json, lzma, pickle, resource, struct, sys, tarfile, tempfile, warnings, zipfile, zlib
+DEPTH, STREAMS = int(sys.argv[1]), int(sys.argv[2])
 warnings.simplefilter('ignore')
 # Lying lengths make Python allocate what they say.
 resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
@@ -97,7 +98,7 @@ def recorder(base):
         def find_class(self, module, name):
             self.seen.append((module, name))
             return Stub
-        def persistent_load(self, pid): return Stub()
+        def persistent_load(self, pid): return object.__new__(Stub)
     return Recorder
 
 C, P = recorder(pickle.Unpickler), recorder(pickle._Unpickler)
@@ -105,12 +106,43 @@ C, P = recorder(pickle.Unpickler), recorder(pickle._Unpickler)
 def read(cls, file):
     seen = []
     try:
-        unpickler = cls(file)
-        unpickler.seen = seen
-        unpickler.load()
+        # A loader that unpickles again and again reads stream after stream.
+        for _ in range(STREAMS):
+            unpickler = cls(file)
+            unpickler.seen = seen
+            unpickler.load()
+            while (byte := file.read(1)) == b'\0': pass
+            if not byte: break
+            file.seek(-1, 1)
     except Exception:
         pass
     return seen
+
+def unpacked(data, depth):
+    yield data
+    if depth == 0: return
+    for unpack in (gzip.decompress, bz2.decompress, lzma.decompress, zlib.decompress):
+        try: yield from unpacked(unpack(data), depth - 1)
+        except Exception: pass
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                try:
+                    # torch reads on where the checksum is wrong.
+                    with archive.open(member) as file:
+                        file._expected_crc = None
+                        yield from unpacked(file.read(), depth - 1)
+                except Exception: pass
+    except Exception: pass
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode='r:') as archive:
+            for member in archive:
+                if member.isfile(): yield from unpacked(archive.extractfile(member).read(), depth - 1)
+    except Exception: pass
+    if data[:6] == b'\x93NUMPY':
+        width = 2 if data[6:7] == b'\1' else 4
+        end = 8 + width + int.from_bytes(data[8:8 + width], 'little')
+        if b'O' in data[8 + width:end]: yield data[end:]
 
 scratch = tempfile.TemporaryFile()
 out = []
@@ -118,10 +150,12 @@ data = sys.stdin.buffer.read()
 at = 0
 while at < len(data):
     (n,) = struct.unpack_from('<I', data, at); at += 4
-    stream = data[at:at + n]; at += n
-    seen = read(C, io.BytesIO(stream)) + read(P, io.BytesIO(stream))
-    scratch.seek(0); scratch.truncate(); scratch.write(stream); scratch.flush(); scratch.seek(0)
-    seen += read(C, scratch)
+    content = data[at:at + n]; at += n
+    seen = []
+    for stream in unpacked(content, DEPTH):
+        seen += read(C, io.BytesIO(stream)) + read(P, io.BytesIO(stream))
+        scratch.seek(0); scratch.truncate(); scratch.write(stream); scratch.flush(); scratch.seek(0)
+        seen += read(C, scratch)
     if CALLS: seen.append(('', '()'))
     CALLS.clear()
     names = {m + '\x1f' + n for m, n in seen if isinstance(m, str) and isinstance(n, str)}
@@ -135,8 +169,17 @@ json.dump(out, sys.stdout)
 /// A Python process reads them with the C reader over memory, the C reader over a file and the pure Python reader; its
 /// `find_class` only records and hands out an inert stub, so nothing is imported and nothing runs.
 pub fn python_imports(streams: &[Vec<u8>]) -> Vec<BTreeSet<String>> {
+    recorded(streams, 0, 1)
+}
+
+/// The same of whole files: every stream of them, and of what Python's own modules unpack from them.
+pub fn python_imports_of_files(files: &[Vec<u8>]) -> Vec<BTreeSet<String>> {
+    recorded(files, 4, 8)
+}
+
+fn recorded(streams: &[Vec<u8>], depth: u32, streams_max: u32) -> Vec<BTreeSet<String>> {
     let mut python = Command::new("python3")
-        .args(["-c", RECORDER])
+        .args(["-c", RECORDER, &depth.to_string(), &streams_max.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
