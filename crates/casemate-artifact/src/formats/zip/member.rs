@@ -1,5 +1,6 @@
 //! One member: its bytes as a child, and what its name and flags do.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use flate2::Crc;
 use super::records::Kind;
 use super::{Archive, records};
 use crate::formats::reading::{quote, through_link, unreadable};
-use crate::formats::unpack::{Ending, Inflated, RawDeflate, bytes_max, inflate, source_of};
+use crate::formats::unpack::{
+    Ending, Inflated, Output, RawDeflate, StreamedSource, Sum, bytes_max, inflate, source_of, streamed_bytes_max,
+};
 use crate::{Child, Malformed, Reference, ReferenceKind, Role, Trouble};
 
 /// A link's target: PATH_MAX on Linux.
@@ -107,13 +110,15 @@ impl Archive<'_, '_> {
         if self.exhausted {
             return Ok(stream.compressed);
         }
-        let inflated = inflate(&**self.object.source, range.clone(), bytes_max(self.object))
+        let mut output = Output::kept(bytes_max(self.object));
+        let inflated = inflate(&**self.object.source, range.clone(), &mut output, Sum::Crc)
             .map_err(|e| unreadable(&e, range.start))?;
-        if let Err(malformed) = self.object.budget.inflated(inflated.bytes.len() as u64, self.object.limits) {
+        let (inflated, streamed) = self.whole(inflated, range.clone()).map_err(|e| unreadable(&e, range.start))?;
+        if let Err(malformed) = self.object.budget.inflated(inflated.made, self.object.limits) {
             self.exhausted = true;
             self.report(malformed);
         }
-        let agrees = inflated.crc == stream.crc;
+        let agrees = inflated.sum == stream.crc;
         if encrypted && !(inflated.ending == Ending::Whole && agrees) {
             self.encrypted(member);
             return Ok(stream.compressed);
@@ -124,13 +129,26 @@ impl Archive<'_, '_> {
             _ => stream.compressed,
         };
         self.judge_inflated(member, &inflated, encrypted, agrees);
-        let source = source_of(self.object, &RawDeflate, range, inflated.bytes, &self.slot);
+        let source = streamed.unwrap_or_else(|| source_of(self.object, &RawDeflate, range, output.bytes, &self.slot));
         self.child(member, source)?;
         Ok(used)
     }
 
+    /// A member too long to be held, inflated to its end and read as a stream, where that is no bomb.
+    fn whole(&self, first: Inflated, range: Range<u64>) -> io::Result<(Inflated, Option<SharedSource>)> {
+        let source = self.object.source;
+        let bytes_max =
+            streamed_bytes_max(self.object, first.made, first.used).filter(|_| first.ending == Ending::TooLong);
+        let Some(bytes_max) = bytes_max else { return Ok((first, None)) };
+        let all = inflate(&**source, range.clone(), &mut Output::counted(bytes_max), Sum::Crc)?;
+        match StreamedSource::open(source, &RawDeflate, vec![range.start], all.made) {
+            Some(stream) if all.ending == Ending::Whole => Ok((all, Some(Arc::new(stream)))),
+            _ => Ok((first, None)),
+        }
+    }
+
     fn judge_inflated(&mut self, member: &Member, inflated: &Inflated, encrypted: bool, agrees: bool) {
-        let (shown, len) = (quote(&member.name), inflated.bytes.len() as u64);
+        let (shown, len) = (quote(&member.name), inflated.made);
         match inflated.ending {
             Ending::Whole => {
                 if len != member.stream.size {
