@@ -1,3 +1,5 @@
+//! Tokens of every form and what only looks like one; hosts worth naming and hosts that are not.
+
 use super::*;
 
 /// Thirty characters drawn by lot once; written in two parts, so that no scanner of source takes them for a token.

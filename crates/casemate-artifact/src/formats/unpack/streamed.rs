@@ -84,7 +84,8 @@ impl StreamedSource {
     ) -> Option<Self> {
         let first = *starts.first()?;
         // Decoders tell at their first byte how much memory they need.
-        codec.open(packed, first..packed.size_bytes()).ok()?.read(&mut [0]).ok()?;
+        let decoder = codec.open(packed, first..packed.size_bytes()).ok()?;
+        decoder.take(1).read_to_end(&mut Vec::new()).ok()?;
         let left = size_bytes.saturating_mul(PASSES_MAX);
         let place = Mutex::new(Place { decoder: None, next: 0, end: 0, kept: VecDeque::new(), left });
         Some(Self { packed: SharedSource::clone(packed), codec, starts, size_bytes, place })
