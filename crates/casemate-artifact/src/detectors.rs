@@ -6,6 +6,7 @@ use crate::pickle::Global;
 use crate::{FormatMeta, Imports, Parsed, Role, Trouble, Verdict};
 
 // One line per detector here …
+mod address_in_text;
 mod bytes_unclaimed;
 mod configured_callable;
 mod content_encrypted;
@@ -30,6 +31,7 @@ mod pickle_unvetted_import;
 mod python_dangerous_call;
 mod python_site_hook;
 mod remote_code_reference;
+mod secret_in_text;
 mod skops_untrusted_node;
 mod template_injection;
 pub(crate) mod tensorflow_unsafe_operator;
@@ -39,6 +41,7 @@ mod unsafe_format;
 /// Every detector.
 pub static DETECTORS: &[&dyn Detector] = &[
     // … and one here.
+    &address_in_text::AddressInText,
     &bytes_unclaimed::BytesUnclaimed,
     &configured_callable::ConfiguredCallable,
     &content_encrypted::ContentEncrypted,
@@ -63,6 +66,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &python_dangerous_call::PythonDangerousCall,
     &python_site_hook::PythonSiteHook,
     &remote_code_reference::RemoteCodeReference,
+    &secret_in_text::SecretInText,
     &skops_untrusted_node::SkopsUntrustedNode,
     &template_injection::TemplateInjection,
     &tensorflow_unsafe_operator::TensorflowUnsafeOperator,

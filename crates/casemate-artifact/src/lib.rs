@@ -10,6 +10,7 @@
 //! references or templates covers a new format without a change.
 
 mod claims;
+mod clues;
 pub mod detectors;
 pub mod formats;
 mod keras;
@@ -24,6 +25,7 @@ mod verdict;
 mod yaml;
 
 pub use claims::Claims;
+pub use clues::{Clue, ClueKind};
 pub use detectors::Detector;
 pub use formats::{Budget, Format, FormatMeta, Object, Sniff};
 pub use parsed::{

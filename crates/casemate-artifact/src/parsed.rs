@@ -3,7 +3,7 @@
 use casemate_core::SharedSource;
 
 use crate::pickle::Event;
-use crate::{Claims, CodeCall};
+use crate::{Claims, Clue, CodeCall};
 
 /// What was read from one object, and where reading broke.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub struct Parsed {
     pub references: Vec<Reference>,
     /// Strings worth judging: templates, metadata, code.
     pub texts: Vec<Text>,
+    /// What its texts give away.
+    pub clues: Vec<Clue>,
     /// Settings that decide which code a loader imports or runs.
     pub settings: Vec<Setting>,
     /// Calls in Python source.
@@ -98,6 +100,10 @@ pub enum ReferenceKind {
     MemberName,
     /// Creates a link to it.
     LinkTarget,
+    /// Writes a member through this link, which an earlier member made.
+    ThroughLink,
+    /// Creates a device or pipe of this name.
+    Device,
     /// Imports or runs it.
     Code,
 }

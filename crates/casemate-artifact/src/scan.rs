@@ -14,7 +14,7 @@ use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
-use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict};
+use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
 
 /// Scans files under given limits and the built-in policy.
 #[derive(Clone, Debug)]
@@ -121,6 +121,7 @@ impl Scanner {
     /// Recognises, parses and judges one object; returns the objects in it.
     fn object(&self, work: &Work, budget: &Budget, found: &mut Findings, scan: &mut Scan) -> Vec<Child> {
         let (recognised, mut parsed) = self.read(&scan.path, work, budget);
+        look_over(&mut parsed, recognised);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
             None if work.role == Role::RawData => "raw",
@@ -144,8 +145,12 @@ impl Scanner {
         DETECTORS.iter().for_each(|detector| detector.inspect(&inspection, found));
         note(work, recognised, format, &parsed, scan);
         scan.bytes_unclaimed += hidden.iter().map(|gap| gap.end - gap.start).sum::<u64>();
+        let programs = programs(work, &parsed);
         let mut children = std::mem::take(&mut parsed.children);
-        children.extend(unclaimed.into_iter().map(|gap| Child {
+        children.extend(programs);
+        // A format that accounts for nothing would be met in its own bytes again, and again.
+        let whole = 0..work.source.size_bytes();
+        children.extend(unclaimed.into_iter().filter(|gap| *gap != whole).map(|gap| Child {
             name: format!("bytes@{}", gap.start),
             source: Arc::new(RangeSource::new(Arc::clone(&work.source), gap.start, gap.end - gap.start)),
             role: Role::Unclaimed,
@@ -230,6 +235,43 @@ fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, pars
     scan.imports.extend(imports.take(10_000_usize.saturating_sub(scan.imports.len())));
 }
 
+/// Tensors of single bytes that begin as a program does: their whole header is checked where they are read.
+fn programs(work: &Work, parsed: &Parsed) -> Vec<Child> {
+    const BYTE_TYPES: &[&str] = &["U8", "I8", "BOOL", "uint8", "int8", "bool"];
+    const HEADER_BYTES: u64 = 64;
+    let begins = |head: &[u8]| {
+        let fat = [b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf"];
+        let thin = [b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\x7fELF"];
+        head.starts_with(b"MZ")
+            || head.starts_with(b"#!")
+            || fat.iter().chain(&thin).any(|magic| head.starts_with(*magic))
+    };
+    let mut found = Vec::new();
+    for tensor in parsed.tensors.iter().filter(|tensor| BYTE_TYPES.contains(&tensor.dtype.as_str())) {
+        let Some(span) = tensor.span.clone().filter(|span| span.end.saturating_sub(span.start) >= HEADER_BYTES) else {
+            continue;
+        };
+        // A medium that fails here has failed the parser before, or fails whoever claims the bytes.
+        let head = work.source.bytes_at(span.start, HEADER_BYTES).unwrap_or_default();
+        if begins(&head) {
+            let source = Arc::new(RangeSource::new(Arc::clone(&work.source), span.start, span.end - span.start));
+            found.push(Child { name: tensor.name.clone(), source, role: Role::RawData });
+        }
+    }
+    found
+}
+
+/// Looks over the texts a parser handed on; files of text and code have been, line by line.
+fn look_over(parsed: &mut Parsed, recognised: Option<&dyn Format>) {
+    if recognised.is_none_or(|format| matches!(format.meta().id, "text" | "executable")) {
+        return;
+    }
+    let Parsed { texts, clues, .. } = parsed;
+    for text in texts.iter() {
+        clues::note(clues, &text.text, clues::Place { key: &text.key, offset: text.offset, line: None });
+    }
+}
+
 /// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well.
 fn is_believable(format: &dyn Format, object: &Object<'_>) -> bool {
     object.role != Role::RawData || format.meta().id != "pickle" || object.probe.tail.ends_with(b".")
@@ -294,6 +336,35 @@ mod tests {
         let pickle = scan("variables.data-00000-of-00001", b"\x80\x04\x8c\x02os\x8c\x06system\x93(\x8c\x04truetR.");
         assert_eq!(pickle.verdict, Verdict::Malicious);
         assert_eq!(scan("x.data-0-of-1", &[0xfe, 0, 1, 0xff]).verdict, Verdict::Unscannable);
+    }
+
+    #[test]
+    fn programs_in_tensors_of_bytes_are_found_by_their_whole_header() {
+        let elf = [
+            &b"\x7fELF\x02\x01\x01"[..],
+            &[0; 9],
+            &[3, 0, 62, 0, 1, 0, 0, 0],
+            &[0; 28],
+            &[64, 0, 56, 0, 0, 0, 64, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let scan = |dtype: &str, data: &[u8]| {
+            let header = format!(
+                "{{\"w\":{{\"dtype\":\"{dtype}\",\"shape\":[{}],\"data_offsets\":[0,{}]}}}}",
+                data.len(),
+                data.len()
+            );
+            let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
+            Scanner::new(Limits::default()).scan("model.safetensors", Arc::new(casemate_core::MemorySource::new(bytes)))
+        };
+        let found = scan("U8", &[&elf[..], &[0; 64]].concat());
+        assert_eq!(found.verdict, Verdict::Malicious, "{:?}", found.findings);
+        assert!(found.findings.iter().any(|finding| finding.rule == "embedded-executable"));
+        // The magic alone is chance, and so is the start of a word.
+        for near in [&b"\x7fELF"[..], b"MZ", b"#!", b"#! no path"] {
+            let data = [near, &[0xa5; 200]].concat();
+            assert_eq!(scan("U8", &data).verdict, Verdict::Clean, "{near:?}");
+        }
     }
 
     #[test]

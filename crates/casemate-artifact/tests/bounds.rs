@@ -7,6 +7,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a child tells its parent, a skipped test its reader")]
 
 mod common;
+#[path = "bypasses/table/mod.rs"]
+#[allow(dead_code, reason = "the table has more in it than its samples")]
+mod table;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -116,6 +119,20 @@ fn values_of_pickles_are_bounded() {
     assert_bounded("nested-lists.pkl", &pickle(&[&b"]".repeat(200_000), &b"a".repeat(199_999)]));
     assert_bounded("doubling.pkl", &pickle(&[b"N\x85\x94", &b"2\x86\x94".repeat(40)]));
     assert_bounded("tuples.pkl", &pickle(&[b"(", &b"NNN\x87".repeat(2_500_000), b"t"]));
+}
+
+/// Those of the table whose point is what they cost, whole, changed in one place, and cut.
+#[test]
+fn costly_bypasses_and_their_mutants_are_bounded() {
+    let costly = table::techniques().into_iter().filter(|technique| matches!(technique.number, 26 | 28..=33 | 61));
+    for sample in costly.flat_map(|technique| technique.samples).filter(|sample| sample.bytes.len() < 3_000_000) {
+        let (len, name) = (sample.bytes.len(), sample.name.as_str());
+        let mut changed = sample.bytes.clone();
+        changed[len / 3] ^= 0x10;
+        for bytes in [&sample.bytes[..], &changed, &sample.bytes[..len * 2 / 3]] {
+            assert_bounded(name, bytes);
+        }
+    }
 }
 
 #[test]

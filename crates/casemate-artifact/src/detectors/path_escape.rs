@@ -5,7 +5,7 @@
 use casemate_core::{Confidence, Meta, Severity};
 
 use super::{Detector, Findings, Inspection, quote};
-use crate::ReferenceKind;
+use crate::{Reference, ReferenceKind};
 
 /// See the module.
 pub struct PathEscape;
@@ -37,8 +37,8 @@ impl Detector for PathEscape {
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         for reference in &inspection.parsed.references {
-            let Some(how) = escape(&reference.target) else { continue };
             let target = quote(&reference.target);
+            let Some(how) = leads_out(reference) else { continue };
             let message = match reference.kind {
                 ReferenceKind::ExternalData => {
                     format!("{} reads its data from {target}, which {how}", quote(&reference.from))
@@ -46,9 +46,21 @@ impl Detector for PathEscape {
                 ReferenceKind::Code => format!("{} runs {target}, which {how}", quote(&reference.from)),
                 ReferenceKind::MemberName => format!("member {target} {how}"),
                 ReferenceKind::LinkTarget => format!("link {} points to {target}, which {how}", quote(&reference.from)),
+                ReferenceKind::ThroughLink => format!("member {} {how} {target}", quote(&reference.from)),
+                ReferenceKind::Device => format!("member {target} {how}"),
             };
             found.add(META.finding(message, inspection.at(reference.offset)));
         }
+    }
+}
+
+/// How a reference leads out: most by their names, some by what they are.
+fn leads_out(reference: &Reference) -> Option<&'static str> {
+    match reference.kind {
+        // Where the link points may change between looking and writing (CVE-2025-4517), and no model needs it.
+        ReferenceKind::ThroughLink => Some("is written through the archive's own link"),
+        ReferenceKind::Device => Some("is a device or pipe, no file of the directory"),
+        _ => escape(&reference.target),
     }
 }
 

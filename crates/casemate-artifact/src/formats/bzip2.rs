@@ -3,13 +3,13 @@
 //! Decoding is [`bzip2`]'s, in its pure Rust form; a stream that fails its checksum is unscannable from there on, and what
 //! came out before is judged. Source: the bzip2 1.0.8 manual.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use bzip2::bufread::BzDecoder;
-use casemate_core::Source;
+use casemate_core::{SharedSource, Source};
 
-use super::unpack::{Codec, Input, Unpacked, drain, parse_packed};
+use super::unpack::{Codec, Input, Output, Streamed, drain, parse_packed, reader};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Parsed, Probe};
 
@@ -37,10 +37,14 @@ impl Format for Bzip2 {
 }
 
 impl Codec for Bzip2 {
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed> {
         let start = range.start;
         let (input, state) = Input::new(source, range);
-        drain(&mut BzDecoder::new(input), &state, start, bytes_max)
+        drain(&mut BzDecoder::new(input), &state, start, output)
+    }
+
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(BzDecoder::new(reader(source, range))))
     }
 
     fn begins(&self, head: &[u8]) -> bool {

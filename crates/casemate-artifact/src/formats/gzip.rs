@@ -3,12 +3,12 @@
 //! Python, joblib and tar read gzip under any name, so what is inside is judged as a file of its own. Checksums and sizes are
 //! compared and not required; bytes after the last member stay unclaimed. Source: RFC 1952.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
-use casemate_core::{Source, SourceExt};
+use casemate_core::{SharedSource, Source, SourceExt};
 
-use super::unpack::{Codec, Inflated, Unpacked, Wrapper, parse_packed};
+use super::unpack::{Codec, Inflated, Output, Streamed, Sum, Wrapper, parse_packed};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Parsed, Probe};
 
@@ -18,6 +18,7 @@ pub(crate) struct Gzip;
 const MAGIC: &[u8] = b"\x1f\x8b\x08";
 /// Name, comment and extra field before a stream.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
+const HEADER_BYTES_USUAL: u64 = 512;
 
 impl Format for Gzip {
     fn meta(&self) -> FormatMeta {
@@ -40,10 +41,12 @@ impl Format for Gzip {
 }
 
 impl Codec for Gzip {
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
-        let len = HEADER_BYTES_MAX.min(range.end.saturating_sub(range.start));
-        let header_len = header_len(&source.bytes_at(range.start, len)?);
-        Wrapper { header_len, trailer }.unpack(source, range, bytes_max)
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed> {
+        wrapper(source, &range)?.unpack(source, range, output)
+    }
+
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        wrapper(&**source, &range)?.open(source, range)
     }
 
     fn begins(&self, head: &[u8]) -> bool {
@@ -67,8 +70,21 @@ fn header_len(head: &[u8]) -> Option<u64> {
     (at <= head.len()).then_some(at as u64)
 }
 
+/// The wrapper at the start of `range`.
+fn wrapper(source: &dyn Source, range: &Range<u64>) -> io::Result<Wrapper> {
+    let header = |len: u64| -> io::Result<Option<u64>> {
+        Ok(header_len(&source.bytes_at(range.start, len.min(range.end.saturating_sub(range.start)))?))
+    };
+    // Most headers are short, and a file may have thousands of them.
+    let header_len = match header(HEADER_BYTES_USUAL)? {
+        Some(len) => Some(len),
+        None => header(HEADER_BYTES_MAX)?,
+    };
+    Ok(Wrapper { header_len, sum: Sum::Crc, trailer })
+}
+
 /// CRC-32 and length, both modulo 2^32.
 fn trailer(inflated: &Inflated) -> Vec<u8> {
-    let len = (inflated.bytes.len() as u64).to_le_bytes();
-    [&inflated.crc.to_le_bytes()[..], len.get(..4).unwrap_or_default()].concat()
+    let len = inflated.made.to_le_bytes();
+    [&inflated.sum.to_le_bytes()[..], len.get(..4).unwrap_or_default()].concat()
 }

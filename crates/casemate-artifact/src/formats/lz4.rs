@@ -3,13 +3,13 @@
 //! The frame is walked here to know where it ends, which the decoder ([`lz4_flex`]) does not tell; legacy frames are not read.
 //! Source: LZ4 frame format 1.6.4.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
-use casemate_core::{Source, Window};
+use casemate_core::{SharedSource, Source, Window};
 use lz4_flex::frame::FrameDecoder;
 
-use super::unpack::{Codec, Ending, Input, Unpacked, drain, parse_packed};
+use super::unpack::{Codec, Ending, Input, Output, Streamed, drain, parse_packed, reader};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Parsed, Probe};
 
@@ -39,11 +39,11 @@ impl Format for Lz4 {
 }
 
 impl Codec for Lz4 {
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed> {
         let start = range.start;
         let end = frame_end(source, range.clone())?;
         let (input, state) = Input::new(source, start..end.unwrap_or(range.end));
-        let mut unpacked = drain(&mut FrameDecoder::new(input), &state, start, bytes_max)?;
+        let mut unpacked = drain(&mut FrameDecoder::new(input), &state, start, output)?;
         // The decoder takes the end of its input for the end of the frame.
         if unpacked.ending == Ending::Whole {
             match end {
@@ -52,6 +52,11 @@ impl Codec for Lz4 {
             }
         }
         Ok(unpacked)
+    }
+
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        let end = frame_end(&**source, range.clone())?.unwrap_or(range.end);
+        Ok(Box::new(FrameDecoder::new(reader(source, range.start..end))))
     }
 
     fn begins(&self, head: &[u8]) -> bool {

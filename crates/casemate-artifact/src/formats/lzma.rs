@@ -3,15 +3,15 @@
 //! There is no magic: properties, a window that is a power of two or half as much again, a size or none, and the zero with
 //! which every range coder begins. Source: the LZMA SDK, `lzma-specification.txt`; decoding is [`lzma_rust2`]'s.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
-use casemate_core::Source;
+use casemate_core::{SharedSource, Source};
 use lzma_rust2::LzmaReader;
 
 use super::reading::{u32_le, u64_le};
-use super::unpack::{Codec, Ending, Input, Unpacked, drain, parse_packed};
-use super::xz::WINDOW_KIB_MAX;
+use super::unpack::{Codec, Ending, Input, Output, Streamed, drain, parse_packed, reader};
+use super::xz::{LENT_KIB_MAX, WINDOW_KIB_MAX};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Parsed, Probe};
 
@@ -48,21 +48,29 @@ impl Format for Lzma {
 }
 
 impl Codec for Lzma {
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed> {
         let start = range.start;
         let (input, state) = Input::new(source, range);
-        let broken = |ending| Unpacked { bytes: Vec::new(), used: 0, ending, malformed: Vec::new() };
-        let mut decoder = match LzmaReader::new_mem_limit(input, WINDOW_KIB_MAX, None) {
+        let window = if output.is_kept() { WINDOW_KIB_MAX } else { LENT_KIB_MAX };
+        let mut decoder = match LzmaReader::new_mem_limit(input, window, None) {
             Ok(decoder) => decoder,
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Ok(broken(Ending::TooLong)),
-            Err(_) => return Ok(broken(Ending::Broken)),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Ok(Streamed::nothing(Ending::TooLong)),
+            Err(_) => return Ok(Streamed::nothing(Ending::Broken)),
         };
         // A stream that goes on after its declared size is two streams to two readers.
         decoder.set_relaxed_end_condition(false);
-        let mut unpacked = drain(&mut decoder, &state, start, bytes_max)?;
+        let mut unpacked = drain(&mut decoder, &state, start, output)?;
         let (_, unused) = decoder.into_parts();
         unpacked.used = unpacked.used.saturating_sub(unused.len() as u64);
         Ok(unpacked)
+    }
+
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(LzmaReader::new_mem_limit(reader(source, range), LENT_KIB_MAX, None)?))
+    }
+
+    fn joins(&self) -> bool {
+        false
     }
 
     fn begins(&self, head: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use casemate_core::{MemorySource, RangeSource, SourceExt};
 
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::pickle::{Action, EVENTS_BYTES_MAX, Embedded, End, Event, Operand, Reading, Stream, run};
+use crate::pickle::{Action, EVENTS_BYTES_MAX, Embedded, End, Event, Global, Operand, Reading, Stream, run};
 use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
 
 mod joblib;
@@ -78,7 +78,7 @@ impl Format for Pickle {
     }
 }
 
-/// Adds what a pickle loader would do with an object that another format recognised, if it would call anything.
+/// Adds what a pickle loader would do with an object that another format recognised, if it would import or call anything.
 ///
 /// A safetensors header of 86 bytes begins with `V`, the opcode of a text up to the next newline, and what follows that
 /// newline in the tensors runs. Loaders of pickles choose by name or not at all.
@@ -89,10 +89,12 @@ pub(crate) fn second_reading(object: &Object<'_>, parsed: &mut Parsed) {
         return;
     }
     let stream = run(object.source.as_ref(), 0, Reading::Plain, object.limits, 0);
-    if !calls_something(&stream) {
+    // An import runs code too, and what broke here may be whole to another reader.
+    let imports = |event: &Event| matches!(&event.action, Action::Import(global) if is_plausible(global));
+    if !calls_something(&stream) && !stream.events.iter().any(imports) {
         return;
     }
-    let what = "the bytes are a pickle as well, and unpickling them calls something";
+    let what = "the bytes are a pickle as well, and unpickling them imports or calls something";
     parsed.malformed.push(Malformed::new(Trouble::Ambiguous, 0, what));
     add_children(object, &stream.embedded, parsed);
     parsed.events.extend(stream.events);
@@ -109,13 +111,17 @@ fn is_convincing(stream: &Stream) -> bool {
 /// Whether a stream calls what could be the name of something.
 fn calls_something(stream: &Stream) -> bool {
     let plausible = |operand: &Operand| match operand {
-        Operand::Global(global) | Operand::ResultOf(global) => {
-            let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-            !global.known || (global.module.trim_end().chars().all(word) && global.name.trim_end().chars().all(word))
-        }
+        Operand::Global(global) | Operand::ResultOf(global) => !global.known || is_plausible(global),
         _ => true,
     };
     stream.events.iter().any(|event| matches!(&event.action, Action::Call { callee, .. } if plausible(callee)))
+}
+
+/// Whether this could be the name of something, and not what a line of numbers or text happens to hold.
+fn is_plausible(global: &Global) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let is_name = |name: &str| !name.trim_end().is_empty() && name.trim_end().chars().all(word);
+    global.known && is_name(&global.module) && is_name(&global.name)
 }
 
 /// The next non-zero byte at or after `at`.
@@ -145,6 +151,7 @@ pub(super) fn take(object: &Object<'_>, start: u64, stream: Stream, parsed: &mut
     }
     parsed.claims.add(start..stream.end_offset);
     parsed.malformed.extend(stream.malformed);
+    parsed.clues.extend(stream.clues);
     stream.events.into_iter().for_each(|event| add_event(parsed, event));
     add_children(object, &stream.embedded, parsed);
 }
@@ -176,7 +183,7 @@ fn add_children(object: &Object<'_>, embedded: &[Embedded], parsed: &mut Parsed)
 }
 
 /// Decodes base64 up to the first foreign character; line ends are skipped.
-fn base64(text: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(text: &[u8]) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),

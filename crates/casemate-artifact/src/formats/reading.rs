@@ -1,5 +1,6 @@
 //! What the parsers share: little-endian fields, words for messages, and a report that cannot be flooded.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 
@@ -77,6 +78,14 @@ pub(crate) fn text_kind(text: &str) -> TextKind {
         true => TextKind::Template,
         false => TextKind::Metadata,
     }
+}
+
+/// The link among `links` through which a member of this name would be written.
+pub(crate) fn through_link<'a>(name: &'a str, links: &HashSet<String>) -> Option<&'a str> {
+    if links.is_empty() {
+        return None;
+    }
+    name.match_indices('/').filter_map(|(at, _)| name.get(..at)).find(|folder| links.contains(*folder))
 }
 
 /// Bytes a parser may still hold of one object's tables (names, texts, shapes).

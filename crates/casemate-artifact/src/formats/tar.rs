@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use casemate_core::{RangeSource, SourceExt, Window};
 
-use super::reading::{Allowance, quote, unreadable};
+use super::reading::{Allowance, quote, through_link, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Child, Malformed, Parsed, Probe, Reference, ReferenceKind, Role, Trouble};
 
@@ -53,7 +53,7 @@ impl Format for Tar {
             window: Window::new(&**object.source),
             parsed: &mut parsed,
             names: HashSet::new(),
-            links: Vec::new(),
+            links: HashSet::new(),
             allowance: Allowance::new(),
         };
         if let Err(malformed) = archive.read() {
@@ -70,7 +70,7 @@ struct Archive<'a, 'p> {
     window: Window<'a>,
     parsed: &'p mut Parsed,
     names: HashSet<String>,
-    links: Vec<String>,
+    links: HashSet<String>,
     allowance: Allowance,
 }
 
@@ -184,18 +184,28 @@ impl Archive<'_, '_> {
         if !self.names.insert(plain.clone()) && !directory {
             self.ambiguous(at, format!("two members are called {shown}"));
         }
-        if self.links.iter().any(|link| plain.strip_prefix(link.as_str()).is_some_and(|rest| rest.starts_with('/'))) {
-            self.ambiguous(at, format!("member {shown} would be written through a link of the archive"));
+        if let Some(link) = through_link(&plain, &self.links) {
+            self.parsed.references.push(Reference {
+                kind: ReferenceKind::ThroughLink,
+                target: link.into(),
+                from: name.clone(),
+                offset: Some(at),
+            });
         }
         match header.kind {
             b'1' | b'2' => {
                 let target = next.link.unwrap_or(header.link);
                 self.refer(ReferenceKind::LinkTarget, target, &name, at);
-                if header.kind == b'2' && self.links.len() < 1000 {
-                    self.links.push(plain);
+                if header.kind == b'2' {
+                    self.links.insert(plain);
                 }
             }
-            b'3' | b'4' | b'6' => self.ambiguous(at, format!("member {shown} is a device or pipe, no file of a model")),
+            b'3' | b'4' | b'6' => self.parsed.references.push(Reference {
+                kind: ReferenceKind::Device,
+                target: name.clone(),
+                from: String::new(),
+                offset: Some(at),
+            }),
             b'5' => {}
             b'S' | b'V' | b'M' => {
                 let what = format!("member {shown} is sparse, a volume or a part of one");

@@ -85,6 +85,9 @@ fn is_graph(probe: &Probe) -> bool {
     !bytes.is_empty() && bytes.iter().all(word) && conforms(probe, &schema::GRAPH).is_some()
 }
 
+/// Bytes of a configuration in which its first brace is looked for.
+const BLANKS_BYTES_MAX: u64 = 4096;
+
 /// Where nodes stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -287,8 +290,10 @@ impl Reader<'_, '_> {
     }
 
     fn configuration(&mut self, range: Range<u64>) {
-        let first = self.messages.window.get(range.start, 1).ok().flatten();
-        if first != Some(b"{") {
+        // Python's reader of JSON passes over blanks.
+        let len = BLANKS_BYTES_MAX.min(range.end - range.start);
+        let start = self.messages.window.get(range.start, len).ok().flatten().unwrap_or_default();
+        if !matches!(start.trim_ascii_start().first(), Some(b'{') | None) {
             return;
         }
         if let Err(malformed) = self.object.budget.member(self.object.limits) {

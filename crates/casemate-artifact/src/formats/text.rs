@@ -7,7 +7,7 @@ use casemate_core::{Limits, Source, SourceExt, Window};
 
 use super::reading::{is_template, unreadable};
 use super::{Format, FormatMeta, Object, Sniff};
-use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble, python, yaml};
+use crate::{Malformed, Parsed, Probe, Setting, SettingKind, Text, TextKind, Trouble, clues, python, yaml};
 
 /// The longest text handed on as a template; the longest chat template we know has 20 KiB.
 pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
@@ -81,6 +81,7 @@ fn read(text: String, limits: &Limits, parsed: &mut Parsed) {
     if python::may_call(&text) {
         parsed.calls = python::calls(&text, limits.findings_max);
     }
+    clues::note_lines(&mut parsed.clues, &text);
     parsed.settings.extend(site_hooks(&text));
     parsed.settings.extend(yaml::settings(&text));
     if is_template(&text) {

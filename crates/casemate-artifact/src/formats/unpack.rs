@@ -17,8 +17,10 @@ use super::reading::unreadable;
 use crate::{Child, Malformed, Parsed, Role, Trouble};
 
 mod inflate;
+mod streamed;
 
-pub(crate) use inflate::{Inflated, RawDeflate, Wrapper, inflate};
+pub(crate) use inflate::{Inflated, RawDeflate, Sum, Wrapper, inflate};
+pub(crate) use streamed::{StreamedSource, reader, streamed_bytes_max};
 
 /// Unpacked bytes held by a chain of objects, each packed inside the one before.
 const CHAIN_BYTES_MAX: u64 = 40 << 20;
@@ -28,6 +30,8 @@ const EAGER_BYTES_MAX: u64 = 1 << 20;
 const INPUT_BYTES: u64 = 64 << 10;
 /// Zeros skipped between two streams of a file.
 const PADDING_BYTES_MAX: u64 = 4096;
+/// Streams of one file: 4 GiB in the blocks of `bgzip`.
+const STREAMS_MAX: usize = 1 << 16;
 
 /// How unpacking ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,55 +47,134 @@ pub(crate) enum Ending {
 /// What came out of packed bytes.
 pub(crate) struct Unpacked {
     pub(crate) bytes: Vec<u8>,
+    /// How many bytes came out, kept or not.
+    pub(crate) made: u64,
     /// Bytes of input used.
     pub(crate) used: u64,
     pub(crate) ending: Ending,
     /// Where readers may disagree.
     pub(crate) malformed: Vec<Malformed>,
+    /// Where each stream begins.
+    starts: Vec<u64>,
+}
+
+/// Where unpacked bytes go: so many are counted, and all or none of them kept.
+pub(crate) struct Output {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) made: u64,
+    bytes_max: u64,
+    is_kept: bool,
+}
+
+impl Output {
+    /// Keeps at most `bytes_max` bytes.
+    pub(crate) fn kept(bytes_max: u64) -> Self {
+        Self { bytes: Vec::new(), made: 0, bytes_max, is_kept: true }
+    }
+
+    /// Counts at most `bytes_max` bytes.
+    pub(crate) fn counted(bytes_max: u64) -> Self {
+        Self { is_kept: false, ..Self::kept(bytes_max) }
+    }
+
+    /// Whether what comes out is held, so that a decoder may hold less beside it when it is not.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Takes what came out; returns what of it counts, and whether there was room for all.
+    fn take<'a>(&mut self, chunk: &'a [u8]) -> (&'a [u8], bool) {
+        let room = usize::try_from(self.bytes_max.saturating_sub(self.made)).unwrap_or(usize::MAX);
+        let taken = chunk.get(..chunk.len().min(room)).unwrap_or_default();
+        self.made = self.made.saturating_add(taken.len() as u64);
+        if self.is_kept {
+            self.bytes.extend_from_slice(taken);
+        }
+        (taken, taken.len() == chunk.len())
+    }
+}
+
+/// How one stream was unpacked.
+pub(crate) struct Streamed {
+    /// Bytes of input used.
+    pub(crate) used: u64,
+    pub(crate) ending: Ending,
+    pub(crate) malformed: Vec<Malformed>,
+}
+
+impl Streamed {
+    /// A stream of which nothing could be read.
+    pub(crate) fn nothing(ending: Ending) -> Self {
+        Self { used: 0, ending, malformed: Vec::new() }
+    }
 }
 
 /// A way of packing bytes.
 pub(crate) trait Codec: Sync {
-    /// Unpacks the one stream at the start of `range` to at most `bytes_max` bytes.
+    /// Unpacks the one stream at the start of `range` into `output`.
     ///
     /// # Errors
     /// Whatever the medium reports.
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked>;
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed>;
+
+    /// A reader of the one stream at the start of `range`, known to be whole, in bounded memory.
+    ///
+    /// # Errors
+    /// Whatever the medium reports, and where the stream asks for more memory than is lent.
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>>;
 
     /// Whether another stream may begin with these bytes.
     fn begins(&self, head: &[u8]) -> bool;
+
+    /// Whether the format says that streams one after another are one file. Where it does not, readers differ.
+    fn joins(&self) -> bool {
+        true
+    }
 
     /// Unpacks all streams in `range`, one after another, as ordinary readers do.
     ///
     /// # Errors
     /// Whatever the medium reports.
-    fn unpack(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
-        let mut all = self.stream(source, range.clone(), bytes_max)?;
-        let mut several = false;
-        while all.ending == Ending::Whole {
-            let end = range.start.saturating_add(all.used);
+    fn unpack(&self, source: &dyn Source, range: Range<u64>, mut output: Output) -> io::Result<Unpacked> {
+        let Streamed { mut used, mut ending, mut malformed } = self.stream(source, range.clone(), &mut output)?;
+        let (mut starts, mut several) = (vec![range.start], false);
+        while ending == Ending::Whole {
+            let end = range.start.saturating_add(used);
             let padding = source.bytes_at(end, PADDING_BYTES_MAX.min(range.end.saturating_sub(end)))?;
             let Some(zeros) = padding.iter().position(|byte| *byte != 0) else { break };
             let start = end.saturating_add(zeros as u64);
             if !self.begins(&source.bytes_at(start, 16)?) {
                 break;
             }
-            let room = bytes_max.saturating_sub(all.bytes.len() as u64);
-            let next = self.stream(source, start..range.end, room)?;
-            if !several && !next.bytes.is_empty() && !all.bytes.is_empty() {
+            if starts.len() >= STREAMS_MAX {
+                ending = Ending::TooLong;
+                break;
+            }
+            starts.push(start);
+            let before = output.made;
+            // Who unpacks one stream alone sees an archive that ends with it, and who unpacks all of them may not.
+            let differs = !self.joins() || ends_as_archive(&output.bytes);
+            let next = self.stream(source, start..range.end, &mut output)?;
+            if !several && differs && output.made > before && before > 0 {
                 several = true;
                 let what = "a second stream follows: some readers stop after the first, others go on";
-                all.malformed.push(Malformed::new(Trouble::Ambiguous, start, what));
+                malformed.push(Malformed::new(Trouble::Ambiguous, start, what));
             }
-            all.bytes.extend_from_slice(&next.bytes);
-            all.used = start.saturating_add(next.used.max(1)).saturating_sub(range.start);
-            all.ending = next.ending;
+            used = start.saturating_add(next.used.max(1)).saturating_sub(range.start);
+            ending = next.ending;
             // A flood of tiny broken streams says the same again and again.
-            let room = 16usize.saturating_sub(all.malformed.len());
-            all.malformed.extend(next.malformed.into_iter().take(room));
+            let room = 16usize.saturating_sub(malformed.len());
+            malformed.extend(next.malformed.into_iter().take(room));
         }
-        Ok(all)
+        Ok(Unpacked { bytes: output.bytes, made: output.made, used, ending, malformed, starts })
     }
+}
+
+/// Whether the end record of a zip archive stands at the end of what was unpacked.
+fn ends_as_archive(bytes: &[u8]) -> bool {
+    const RECORD_BYTES: usize = 22 + 65_535;
+    let tail = bytes.get(bytes.len().saturating_sub(RECORD_BYTES)..).unwrap_or_default();
+    tail.windows(4).any(|four| four == b"PK\x05\x06")
 }
 
 /// Bytes one object inside `object` may unpack to.
@@ -128,14 +211,15 @@ pub(crate) fn parse_packed(
     let mut parsed = Parsed::default();
     let size = object.source.size_bytes();
     let bytes_max = if window_kept { bytes_max(object).min(CHAIN_BYTES_MAX / 2) } else { bytes_max(object) };
-    let unpacked = match codec.unpack(&**object.source, 0..size, bytes_max) {
-        Ok(unpacked) => unpacked,
+    let first = codec.unpack(&**object.source, 0..size, Output::kept(bytes_max));
+    let (unpacked, stream) = match first.and_then(|first| whole(object, codec, first)) {
+        Ok(found) => found,
         Err(error) => {
             parsed.report(object.limits, unreadable(&error, 0));
             return parsed;
         }
     };
-    let len = unpacked.bytes.len() as u64;
+    let len = unpacked.made;
     if len > 0 || unpacked.ending == Ending::Whole {
         let used = if unpacked.ending == Ending::TooLong { size } else { unpacked.used };
         parsed.claims.add(0..used.min(size));
@@ -157,10 +241,30 @@ pub(crate) fn parse_packed(
         return parsed;
     }
     if len > 0 {
-        let source = source_of(object, codec, 0..size, unpacked.bytes, &Arc::default());
+        let source = stream.unwrap_or_else(|| source_of(object, codec, 0..size, unpacked.bytes, &Arc::default()));
         parsed.children.push(Child { name: inner_name(object.name, endings), source, role: Role::Any });
     }
     parsed
+}
+
+/// What was too long to be held, unpacked to its end and read as a stream; or as it was, where that costs too much.
+fn whole(
+    object: &Object<'_>,
+    codec: &'static dyn Codec,
+    first: Unpacked,
+) -> io::Result<(Unpacked, Option<SharedSource>)> {
+    let size = object.source.size_bytes();
+    let Some(bytes_max) =
+        streamed_bytes_max(object, first.made, first.used).filter(|_| first.ending == Ending::TooLong)
+    else {
+        return Ok((first, None));
+    };
+    let all = codec.unpack(&**object.source, 0..size, Output::counted(bytes_max))?;
+    let stream = StreamedSource::open(object.source, codec, all.starts.clone(), all.made);
+    match stream.filter(|_| all.ending == Ending::Whole) {
+        Some(stream) => Ok((all, Some(Arc::new(stream)))),
+        None => Ok((first, None)),
+    }
 }
 
 /// The name of what is packed: that of the file without the codec's ending, `tgz` to `tar` and the like.
@@ -198,7 +302,8 @@ impl UnpackedSource {
         }
         // The old object goes before the new one comes.
         *slot = None;
-        let bytes = Arc::new(self.codec.unpack(&*self.packed, self.range.clone(), self.size_bytes)?.bytes);
+        let bytes =
+            Arc::new(self.codec.unpack(&*self.packed, self.range.clone(), Output::kept(self.size_bytes))?.bytes);
         *slot = Some((self.range.clone(), Arc::clone(&bytes)));
         Ok(bytes)
     }
@@ -288,12 +393,17 @@ impl Read for Input<'_> {
     }
 }
 
-/// Reads a decoder to its end or to `bytes_max`. `start` is where its input began.
+/// Reads a decoder to its end or until `output` is full. `start` is where its input began.
 ///
 /// # Errors
 /// What the medium reported; a decoder's own errors are [`Ending::Broken`].
-pub(crate) fn drain(decoder: &mut dyn Read, state: &InputState, start: u64, bytes_max: u64) -> io::Result<Unpacked> {
-    let (mut bytes, mut chunk) = (Vec::new(), vec![0u8; 64 << 10]);
+pub(crate) fn drain(
+    decoder: &mut dyn Read,
+    state: &InputState,
+    start: u64,
+    output: &mut Output,
+) -> io::Result<Streamed> {
+    let mut chunk = vec![0u8; 64 << 10];
     let ending = loop {
         let made = match decoder.read(&mut chunk) {
             Ok(0) => break Ending::Whole,
@@ -303,15 +413,13 @@ pub(crate) fn drain(decoder: &mut dyn Read, state: &InputState, start: u64, byte
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break Ending::TooLong,
             Err(_) => break Ending::Broken,
         };
-        let room = usize::try_from(bytes_max.saturating_sub(bytes.len() as u64)).unwrap_or(usize::MAX);
-        bytes.extend_from_slice(chunk.get(..made.min(room)).unwrap_or_default());
-        if made > room {
+        if !output.take(chunk.get(..made).unwrap_or_default()).1 {
             break Ending::TooLong;
         }
     };
     match state.failure.take() {
         Some(error) => Err(error),
-        None => Ok(Unpacked { bytes, used: state.at().saturating_sub(start), ending, malformed: Vec::new() }),
+        None => Ok(Streamed { used: state.at().saturating_sub(start), ending, malformed: Vec::new() }),
     }
 }
 

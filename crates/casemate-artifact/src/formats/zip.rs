@@ -56,6 +56,7 @@ impl Format for Zip {
             window: Window::new(&**object.source),
             parsed: &mut parsed,
             names: HashSet::new(),
+            links: HashSet::new(),
             allowance: Allowance::new(),
             directory_allowance: Allowance::new(),
             slot: Arc::default(),
@@ -75,6 +76,7 @@ struct Archive<'a, 'p> {
     window: Window<'a>,
     parsed: &'p mut Parsed,
     names: HashSet<String>,
+    links: HashSet<String>,
     allowance: Allowance,
     directory_allowance: Allowance,
     slot: Arc<Slot>,
@@ -113,8 +115,7 @@ impl Archive<'_, '_> {
             self.ambiguous(entry.offset, format!("member {shown}: {what}"));
         }
         let start = entry.offset.saturating_add(local.len);
-        let member =
-            Member { name, start, flags: entry.flags | local.flags, stream: entry.stream, link: entry.is_link };
+        let member = Member { name, start, flags: entry.flags | local.flags, stream: entry.stream, kind: entry.kind };
         let used = self.member(&member)?;
         self.claim(entry.offset..start.saturating_add(used), &shown);
         let end = start.saturating_add(entry.stream.compressed);

@@ -2,13 +2,13 @@
 //!
 //! Two bytes prove little, so the head must inflate too. Source: RFC 1950.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 
-use casemate_core::Source;
+use casemate_core::{SharedSource, Source};
 use flate2::{Decompress, FlushDecompress};
 
-use super::unpack::{Codec, Inflated, Unpacked, Wrapper, parse_packed};
+use super::unpack::{Codec, Inflated, Output, Streamed, Sum, Wrapper, parse_packed};
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Parsed, Probe};
 
@@ -42,9 +42,19 @@ impl Format for Zlib {
     }
 }
 
+const WRAPPER: Wrapper = Wrapper { header_len: Some(2), sum: Sum::Adler, trailer };
+
 impl Codec for Zlib {
-    fn stream(&self, source: &dyn Source, range: Range<u64>, bytes_max: u64) -> io::Result<Unpacked> {
-        Wrapper { header_len: Some(2), trailer }.unpack(source, range, bytes_max)
+    fn stream(&self, source: &dyn Source, range: Range<u64>, output: &mut Output) -> io::Result<Streamed> {
+        WRAPPER.unpack(source, range, output)
+    }
+
+    fn open(&self, source: &SharedSource, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        WRAPPER.open(source, range)
+    }
+
+    fn joins(&self) -> bool {
+        false
     }
 
     fn begins(&self, head: &[u8]) -> bool {
@@ -52,17 +62,7 @@ impl Codec for Zlib {
     }
 }
 
-/// Adler-32, the high sum first.
+/// Adler-32.
 fn trailer(inflated: &Inflated) -> Vec<u8> {
-    const BASE: u32 = 65_521;
-    let (mut low, mut high) = (1u32, 0u32);
-    // 5552 bytes are the most for which the sums stay below 2^32.
-    for chunk in inflated.bytes.chunks(5552) {
-        for byte in chunk {
-            low += u32::from(*byte);
-            high += low;
-        }
-        (low, high) = (low % BASE, high % BASE);
-    }
-    (high << 16 | low).to_be_bytes().to_vec()
+    inflated.sum.to_be_bytes().to_vec()
 }

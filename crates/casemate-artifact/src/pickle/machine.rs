@@ -16,14 +16,15 @@ use casemate_core::{Limits, Source};
 
 use super::event::{Action, Event, Global, How, Operand};
 use super::memo::Memo;
-use super::name::{decode, int, literal, quoted};
+use super::name::{decode, int, literal};
 use super::reader::{ReadError, Reader};
 use super::value::{Span, Spelling, Tuple, Value};
-use crate::{Malformed, Trouble};
+use crate::{Clue, Malformed, Trouble};
 use arrays::Arrays;
 
 mod arrays;
 mod calls;
+mod constants;
 
 /// How frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Stream {
     pub embedded: Vec<Embedded>,
     /// Memory in bytes that `events` takes.
     pub events_bytes: u64,
+    /// What its text constants give away.
+    pub clues: Vec<Clue>,
     /// Text constants in order, kept only when asked for.
     pub texts: Vec<String>,
     /// Whether a frame lies about its length, so that readers disagree about the stream.
@@ -115,6 +118,7 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
         tuples_bytes: Rc::default(),
         events_max: limits.pickle_events_max,
         texts_max,
+        text_before: None,
         stream: Stream {
             events: Vec::new(),
             end: End::Broken,
@@ -123,6 +127,7 @@ pub fn run(source: &dyn Source, offset: u64, reading: Reading, limits: &Limits, 
             malformed: Vec::new(),
             embedded: Vec::new(),
             events_bytes: 0,
+            clues: Vec::new(),
             texts: Vec::new(),
             frames_disagree: false,
             has_arrays: false,
@@ -188,11 +193,10 @@ struct Machine<'a> {
     tuples_bytes: Rc<Cell<u64>>,
     events_max: u64,
     texts_max: usize,
+    /// The text constant before: the key, where the next is a value.
+    text_before: Option<Span>,
     stream: Stream,
 }
-
-/// Constants that look like objects and are looked into although nothing is known to unpickle them.
-const EMBEDDED_INERT_MAX: usize = 1000;
 
 /// Constants handed to calls that are looked into. A model pickled without torch.save has one for each tensor.
 const EMBEDDED_MAX: usize = 1 << 16;
@@ -415,72 +419,6 @@ impl Machine<'_> {
         let mut word = [sign; 8];
         word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         Ok(Some(i64::from_le_bytes(word)))
-    }
-
-    fn text(&mut self, opcode: u8) -> Result<(), Stop> {
-        let (len, spelling) = match opcode {
-            b'S' => (None, Spelling::Quoted),
-            b'V' => (None, Spelling::RawUnicodeEscape),
-            b'U' | 0x8c => (Some(u64::from(self.reader.u8()?)), Spelling::Utf8),
-            b'X' => (Some(u64::from(u32::from_le_bytes(self.reader.array()?))), Spelling::Utf8),
-            b'T' => match u64::try_from(i32::from_le_bytes(self.reader.array()?)) {
-                Ok(len) => (Some(len), Spelling::Utf8),
-                Err(_) => return error("BINSTRING has a negative length"),
-            },
-            _ => (Some(u64::from_le_bytes(self.reader.array()?)), Spelling::Utf8),
-        };
-        let span = match len {
-            Some(len) => self.reader.span(len, spelling)?,
-            None => self.reader.line(spelling)?,
-        };
-        if let Some(span) = span {
-            if spelling == Spelling::Quoted && self.reader.bytes(span)?.is_some_and(|line| quoted(line).is_none()) {
-                return error("STRING is not a quoted literal");
-            }
-            self.look_into(span)?;
-            if self.stream.texts.len() < self.texts_max
-                && let Some(text) = self.decode(span)?
-            {
-                self.stream.texts.push(text);
-            }
-        }
-        self.push(span.map_or(Value::Data, Value::Str));
-        Ok(())
-    }
-
-    fn bytes(&mut self, opcode: u8) -> Result<(), Stop> {
-        let len = match opcode {
-            b'C' => u64::from(self.reader.u8()?),
-            b'B' => u64::from(u32::from_le_bytes(self.reader.array()?)),
-            _ => u64::from_le_bytes(self.reader.array()?),
-        };
-        let span = self.reader.span(len, Spelling::Utf8)?;
-        if let Some(span) = span {
-            self.look_into(span)?;
-        }
-        self.push(span.map_or(Value::Data, Value::Bytes));
-        Ok(())
-    }
-
-    /// Notes a constant that begins as a pickle or a zip does, plainly or in base64.
-    fn look_into(&mut self, span: Span) -> Result<(), Stop> {
-        if span.len < 8 {
-            return Ok(());
-        }
-        let Some(base64) = looks_like_object(self.reader.peek(span, 4)?) else { return Ok(()) };
-        match self.stream.embedded.len() {
-            n if n < EMBEDDED_INERT_MAX => {
-                self.embed(Embedded { offset: span.offset, len: u64::from(span.len), base64, called: false });
-            }
-            _ if !self.embedded_full => {
-                self.embedded_full = true;
-                let what =
-                    format!("pickle holds more than {EMBEDDED_INERT_MAX} nested objects, the rest is not looked into");
-                self.stream.malformed.push(Malformed::new(Trouble::Limit, self.op_offset, what));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     // Memo.
@@ -785,15 +723,5 @@ impl Machine<'_> {
             }
             _ => Err(Stop::Limit("does more different things than are kept".into())),
         }
-    }
-}
-
-/// Whether bytes begin as a pickle or a zip does, and if so whether they spell it in base64.
-fn looks_like_object(head: &[u8]) -> Option<bool> {
-    match head {
-        [0x80, 2..=5, ..] | [b'P', b'K', 3, 4] => Some(false),
-        // 0x80 0x02 to 0x80 0x05 in base64.
-        [b'g', b'A', b'I'..=b'X', ..] => Some(true),
-        _ => None,
     }
 }

@@ -61,7 +61,7 @@ impl File<'_, '_> {
         };
         let mut messages = Vec::new();
         let tail = if shape.version == 2 { 4 } else { 0 };
-        self.claim(address, prefix + len.saturating_add(tail));
+        self.claim(address, prefix.saturating_add(len).saturating_add(tail));
         let mut stretches =
             VecDeque::from([Stretch { address: address.saturating_add(prefix), len, continued: false }]);
         let mut n = 0;

@@ -133,6 +133,16 @@ fn data_that_is_longer_than_its_shape_is_ambiguous_and_past_the_end_undecodable(
 }
 
 #[test]
+fn headers_of_any_length_are_undecodable_and_no_panic() {
+    let mut bytes = file(&[], &[]);
+    let at = bytes.windows(4).position(|four| four == b"OHDR").unwrap();
+    bytes.truncate(at);
+    // Eight bytes for the size of the first piece, all ones.
+    bytes.extend([&b"OHDR\x02\x03"[..], &[0xff; 8], &[0; 64]].concat());
+    assert!(!troubles(&parse(&Hdf5, &bytes)).is_empty());
+}
+
+#[test]
 fn circles_end_where_they_began() {
     let continued = message(0x10, &[ROOT.to_le_bytes(), 30u64.to_le_bytes()].concat());
     assert_eq!(troubles(&parse(&Hdf5, &file(&[continued], &[]))), [Trouble::Ambiguous]);

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::serialized::{Frame, name};
 use super::settings::{self, Node};
 use crate::formats::reading::{Allowance, is_template, quote};
-use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble};
+use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble, clues};
 
 /// A walk in progress. Nesting is bounded by the parser (128 levels).
 pub(super) struct Walk<'a> {
@@ -91,6 +91,23 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Notes what a value gives away. The path is put together only for those worth it; templates are looked over later.
+    fn look_over(&mut self, text: &str) {
+        if text.len() < 9 || is_template(text) {
+            return;
+        }
+        let last = self.path.iter().rev().find_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        let before = self.parsed.clues.len();
+        clues::note(&mut self.parsed.clues, text, clues::Place { key: last.unwrap_or(""), ..Default::default() });
+        if self.parsed.clues.len() > before {
+            let key: String = self.key().chars().take(200).collect();
+            self.parsed.clues.iter_mut().skip(before).for_each(|clue| clue.key.clone_from(&key));
+        }
+    }
+
     /// Hands on a value that chooses code.
     fn setting(&mut self, value: &str) {
         if let (Some(node), Some(Step::Key(key))) = (self.nodes.last_mut(), self.path.last()) {
@@ -166,6 +183,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         self.text(text);
+        self.look_over(text);
         self.setting(text);
         if matches!(self.path.last(), Some(Step::Key(key)) if Frame::wants(key)) {
             self.spoken = Some(name(text));

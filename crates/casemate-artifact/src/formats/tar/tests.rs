@@ -63,12 +63,24 @@ fn names_and_links_that_lead_out_are_references() {
 }
 
 #[test]
+fn devices_and_members_behind_links_are_references() {
+    let data = |name| member(name, b'0', "", b"x");
+    let kinds = |bytes: &[u8]| parse(&Tar, bytes).references.iter().map(|r| r.kind).collect::<Vec<_>>();
+    for kind in [b'3', b'4', b'6'] {
+        assert_eq!(kinds(&member("d", kind, "", b"")), [ReferenceKind::Device]);
+    }
+    let link = member("l", b'2', "x", b"");
+    let found = [ReferenceKind::LinkTarget, ReferenceKind::ThroughLink];
+    assert_eq!(kinds(&[link.clone(), data("l/a")].concat()), found);
+    assert_eq!(kinds(&[link.clone(), data("l/b/c")].concat()), found);
+    assert_eq!(kinds(&[link, data("ll/a")].concat()), found[..1]);
+}
+
+#[test]
 fn what_readers_disagree_about_is_ambiguous() {
     let data = |name| member(name, b'0', "", b"x");
     for (what, bytes) in [
         ("twice", [data("a"), data("a")].concat()),
-        ("device", member("d", b'3', "", b"")),
-        ("through a link", [member("l", b'2', "x", b""), data("l/a")].concat()),
         // CVE-2025-62518: two readers find different members.
         ("two sizes", [member("p", b'x', "", b"10 size=2\n"), data("a")].concat()),
         ("link with data", {

@@ -78,6 +78,16 @@ fn assets_and_configurations_are_handed_on() {
 }
 
 #[test]
+fn configurations_behind_blanks_are_handed_on() {
+    let metadata = |text: &[u8]| bytes(2, &bytes(7, &bytes(1, &bytes(4, &bytes(3, text)))));
+    let blanks = [&[b' '; 5000][..], b"{}"].concat();
+    for (text, found) in [(&b"{}"[..], 1), (b" \n{}", 1), (&blanks, 1), (b"words", 0)] {
+        let parsed = parse(&Tensorflow, &[number(1, 1), metadata(text)].concat());
+        assert_eq!(parsed.children.len(), found, "{text:?}");
+    }
+}
+
+#[test]
 fn other_protobufs_and_texts_are_not_taken_for_it() {
     let onnx = [number(1, 8), bytes(2, b"pytorch"), bytes(7, &bytes(1, &bytes(4, b"Relu")))].concat();
     let paddle = bytes(1, &[number(1, 0), number(2, 0), bytes(3, &bytes(1, b"feed"))].concat());

@@ -1,18 +1,23 @@
 //! One member: its bytes as a child, and what its name and flags do.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use casemate_core::{RangeSource, SharedSource, SourceExt, Window};
 use flate2::Crc;
 
+use super::records::Kind;
 use super::{Archive, records};
-use crate::formats::reading::{quote, unreadable};
-use crate::formats::unpack::{Ending, Inflated, RawDeflate, bytes_max, inflate, source_of};
+use crate::formats::reading::{quote, through_link, unreadable};
+use crate::formats::unpack::{
+    Ending, Inflated, Output, RawDeflate, StreamedSource, Sum, bytes_max, inflate, source_of, streamed_bytes_max,
+};
 use crate::{Child, Malformed, Reference, ReferenceKind, Role, Trouble};
 
 /// A link's target: PATH_MAX on Linux.
 const LINK_BYTES_MAX: u64 = 4096;
+const ENCRYPTION_HEADER_BYTES: u64 = 12;
 
 /// How a member's bytes are stored, as one header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub(super) struct Member {
     pub(super) start: u64,
     pub(super) flags: u16,
     pub(super) stream: Stream,
-    pub(super) link: bool,
+    pub(super) kind: Kind,
 }
 
 impl Archive<'_, '_> {
@@ -40,6 +45,14 @@ impl Archive<'_, '_> {
         let (stream, shown) = (member.stream, quote(&member.name));
         if escapes(&member.name) {
             self.refer(ReferenceKind::MemberName, member.name.clone(), member);
+        }
+        if let Some(link) = through_link(&member.name, &self.links) {
+            self.refer(ReferenceKind::ThroughLink, link.to_owned(), member);
+        }
+        match member.kind {
+            Kind::Link => drop(self.links.insert(member.name.trim_end_matches('/').to_owned())),
+            Kind::Device => self.refer(ReferenceKind::Device, member.name.clone(), member),
+            Kind::File => {}
         }
         if member.name.ends_with('/') && stream.compressed == 0 && stream.size == 0 {
             return Ok(0);
@@ -61,7 +74,9 @@ impl Archive<'_, '_> {
 
     fn stored(&mut self, member: &Member, range: Range<u64>, encrypted: bool) -> Result<(), Malformed> {
         let (stream, shown) = (member.stream, quote(&member.name));
-        if stream.compressed != stream.size {
+        // The header of PKWARE's encryption stands before the data (APPNOTE 6.1.3).
+        let header = if encrypted { ENCRYPTION_HEADER_BYTES } else { 0 };
+        if stream.compressed != stream.size && stream.compressed != stream.size.saturating_add(header) {
             let what = format!("member {shown} is stored, yet {} bytes make {}", stream.compressed, stream.size);
             self.ambiguous(member.start, what);
         }
@@ -95,13 +110,15 @@ impl Archive<'_, '_> {
         if self.exhausted {
             return Ok(stream.compressed);
         }
-        let inflated = inflate(&**self.object.source, range.clone(), bytes_max(self.object))
+        let mut output = Output::kept(bytes_max(self.object));
+        let inflated = inflate(&**self.object.source, range.clone(), &mut output, Sum::Crc)
             .map_err(|e| unreadable(&e, range.start))?;
-        if let Err(malformed) = self.object.budget.inflated(inflated.bytes.len() as u64, self.object.limits) {
+        let (inflated, streamed) = self.whole(inflated, range.clone()).map_err(|e| unreadable(&e, range.start))?;
+        if let Err(malformed) = self.object.budget.inflated(inflated.made, self.object.limits) {
             self.exhausted = true;
             self.report(malformed);
         }
-        let agrees = inflated.crc == stream.crc;
+        let agrees = inflated.sum == stream.crc;
         if encrypted && !(inflated.ending == Ending::Whole && agrees) {
             self.encrypted(member);
             return Ok(stream.compressed);
@@ -112,13 +129,26 @@ impl Archive<'_, '_> {
             _ => stream.compressed,
         };
         self.judge_inflated(member, &inflated, encrypted, agrees);
-        let source = source_of(self.object, &RawDeflate, range, inflated.bytes, &self.slot);
+        let source = streamed.unwrap_or_else(|| source_of(self.object, &RawDeflate, range, output.bytes, &self.slot));
         self.child(member, source)?;
         Ok(used)
     }
 
+    /// A member too long to be held, inflated to its end and read as a stream, where that is no bomb.
+    fn whole(&self, first: Inflated, range: Range<u64>) -> io::Result<(Inflated, Option<SharedSource>)> {
+        let source = self.object.source;
+        let bytes_max =
+            streamed_bytes_max(self.object, first.made, first.used).filter(|_| first.ending == Ending::TooLong);
+        let Some(bytes_max) = bytes_max else { return Ok((first, None)) };
+        let all = inflate(&**source, range.clone(), &mut Output::counted(bytes_max), Sum::Crc)?;
+        match StreamedSource::open(source, &RawDeflate, vec![range.start], all.made) {
+            Some(stream) if all.ending == Ending::Whole => Ok((all, Some(Arc::new(stream)))),
+            _ => Ok((first, None)),
+        }
+    }
+
     fn judge_inflated(&mut self, member: &Member, inflated: &Inflated, encrypted: bool, agrees: bool) {
-        let (shown, len) = (quote(&member.name), inflated.bytes.len() as u64);
+        let (shown, len) = (quote(&member.name), inflated.made);
         match inflated.ending {
             Ending::Whole => {
                 if len != member.stream.size {
@@ -157,7 +187,7 @@ impl Archive<'_, '_> {
     }
 
     fn child(&mut self, member: &Member, source: SharedSource) -> Result<(), Malformed> {
-        if member.link {
+        if member.kind == Kind::Link {
             let target = source.bytes_at(0, LINK_BYTES_MAX).map_err(|e| unreadable(&e, member.start))?;
             self.refer(ReferenceKind::LinkTarget, String::from_utf8_lossy(&target).into_owned(), member);
         }

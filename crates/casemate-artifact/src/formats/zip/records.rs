@@ -28,10 +28,21 @@ pub(super) struct Central {
     pub(super) stream: Stream,
     /// Offset of the local header, as written.
     pub(super) offset: u64,
-    /// Whether Unix attributes make it a symbolic link.
-    pub(super) is_link: bool,
+    /// What Unix attributes make of it.
+    pub(super) kind: Kind,
     /// Length of the record.
     pub(super) len: u64,
+}
+
+/// What unpacking a member makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file or directory.
+    File,
+    /// A symbolic link: S_IFLNK.
+    Link,
+    /// S_IFIFO, S_IFCHR or S_IFBLK.
+    Device,
 }
 
 /// A local header.
@@ -71,8 +82,12 @@ pub(super) fn central(window: &mut Window<'_>, at: u64) -> io::Result<Option<Cen
             flags: u16_le(bytes, 8)?,
             stream: Stream { size: wide[0], compressed: wide[1], ..stream },
             offset: wide[2],
-            // Made on Unix (3) or macOS (19), mode S_IFLNK.
-            is_link: matches!(bytes.get(5), Some(3 | 19)) && attributes >> 28 == 0o12,
+            kind: match (bytes.get(5), attributes >> 28) {
+                // Made on Unix (3) or macOS (19), by the upper bits of the mode.
+                (Some(3 | 19), 0o12) => Kind::Link,
+                (Some(3 | 19), 0o1 | 0o2 | 0o6) => Kind::Device,
+                _ => Kind::File,
+            },
             len,
         })
     }))

@@ -318,6 +318,11 @@ fn names_that_escape_and_links_are_referred_to() {
         (ReferenceKind::LinkTarget, "/etc/passwd")
     );
     assert!(parse(&Zip, &archive(&[entry("a..b/c", b"1")])).references.is_empty());
+    let link = Entry { attributes: 0o120_777 << 16, ..entry("l", b"x") };
+    let device = Entry { attributes: 0o020_666 << 16, ..entry("d", b"") };
+    let parsed = parse(&Zip, &archive(&[link, entry("l/a", b"1"), device]));
+    let kinds: Vec<_> = parsed.references.iter().map(|reference| reference.kind).collect();
+    assert_eq!(kinds, [ReferenceKind::LinkTarget, ReferenceKind::ThroughLink, ReferenceKind::Device]);
 }
 
 #[test]

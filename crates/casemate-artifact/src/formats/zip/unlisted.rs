@@ -7,7 +7,7 @@ use casemate_core::Window;
 use super::member::{Member, Stream};
 use super::records::{self, Local};
 use super::{Archive, Malformed, quote, unreadable};
-use crate::formats::unpack::{Ending, inflate};
+use crate::formats::unpack::{Ending, Output, Sum, inflate};
 
 /// The newest version an archive can ask of its reader (APPNOTE 4.4.3), times ten.
 const VERSION_MAX: u16 = 63;
@@ -38,7 +38,7 @@ impl Archive<'_, '_> {
             true => self.measure(start..gap_end, local.stream)?,
             false => (local.stream, 0),
         };
-        let member = Member { name, start, flags: local.flags, stream, link: false };
+        let member = Member { name, start, flags: local.flags, stream, kind: records::Kind::File };
         let used = self.member(&member)?;
         let end = start.saturating_add(used).min(gap_end);
         let shown = quote(&member.name);
@@ -54,9 +54,10 @@ impl Archive<'_, '_> {
     fn measure(&mut self, data: Range<u64>, stream: Stream) -> Result<(Stream, u64), Malformed> {
         if stream.method == 8 && !self.exhausted {
             let bytes_max = self.object.limits.inflated_member_bytes_max;
-            let inflated =
-                inflate(&**self.object.source, data.clone(), bytes_max).map_err(|e| unreadable(&e, data.start))?;
-            let (crc, size, compressed) = (inflated.crc, inflated.bytes.len() as u64, inflated.used);
+            let mut output = Output::counted(bytes_max);
+            let inflated = inflate(&**self.object.source, data.clone(), &mut output, Sum::Crc)
+                .map_err(|e| unreadable(&e, data.start))?;
+            let (crc, size, compressed) = (inflated.sum, inflated.made, inflated.used);
             let stream = match inflated.ending {
                 Ending::Whole => Stream { crc, size, compressed, ..stream },
                 _ => Stream { compressed, ..stream },

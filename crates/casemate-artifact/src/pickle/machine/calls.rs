@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{EMBEDDED_MAX, Embedded, Machine, Stop, error, looks_like_object};
+use super::constants::looks_like_object;
+use super::{EMBEDDED_MAX, Embedded, Machine, Stop, error};
 use crate::pickle::event::{Action, Event, Global, How, Operand};
 use crate::pickle::value::{Tuple, Value};
 
