@@ -29,6 +29,7 @@ mod pickle_unvetted_call;
 mod pickle_unvetted_import;
 mod python_dangerous_call;
 mod python_site_hook;
+mod r_unsafe_code;
 mod remote_code_reference;
 mod skops_untrusted_node;
 mod template_injection;
@@ -62,6 +63,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unvetted_import::PickleUnvettedImport,
     &python_dangerous_call::PythonDangerousCall,
     &python_site_hook::PythonSiteHook,
+    &r_unsafe_code::RUnsafeCode,
     &remote_code_reference::RemoteCodeReference,
     &skops_untrusted_node::SkopsUntrustedNode,
     &template_injection::TemplateInjection,

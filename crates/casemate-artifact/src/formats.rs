@@ -23,6 +23,7 @@ mod paddle;
 mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
+mod r_data;
 mod rar;
 mod safetensors;
 mod seven_zip;
@@ -37,6 +38,7 @@ mod zip;
 mod zlib;
 mod zstd;
 // Not formats: what the parsers share.
+mod fields;
 mod flatbuffer;
 mod messages;
 mod protobuf;
@@ -65,7 +67,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &parquet::Parquet,
     &executable::Executable,
     &pickle::Pickle,
-    // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
+    &r_data::RData,
+    // After pickle and R data, under whose endings packed ones go too: the first format with an ending is the one it promises.
     &seven_zip::SevenZip,
     &rar::Rar,
     &gzip::Gzip,

@@ -36,7 +36,7 @@ const STANDARD: &[&str] = &[
 ];
 
 /// Domains that other rules judge.
-const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml"];
+const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml", "r"];
 
 /// Operators that run code whatever their domain: Python callables inside a graph.
 const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp", "py_func"];
