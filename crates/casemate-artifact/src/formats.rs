@@ -17,6 +17,7 @@ mod hdf5;
 mod json;
 mod lz4;
 mod lzma;
+mod msgpack;
 mod npy;
 mod onnx;
 mod paddle;
@@ -85,6 +86,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,
     &paddle_parameters::PaddleParameters,
+    &msgpack::Msgpack,
     &json::Json,
     &text::PlainText,
 ];
