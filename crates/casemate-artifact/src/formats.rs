@@ -18,6 +18,7 @@ mod json;
 mod lz4;
 mod lzma;
 mod msgpack;
+mod mxnet;
 mod npy;
 mod onnx;
 mod paddle;
@@ -66,6 +67,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
+    &mxnet::Mxnet,
     &executable::Executable,
     &pickle::Pickle,
     &r_data::RData,

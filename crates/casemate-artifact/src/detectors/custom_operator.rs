@@ -19,7 +19,8 @@ static META: Meta = Meta {
     remediation: "export the model with standard operators, or vet the library that implements this one",
 };
 
-/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's own.
+/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's and
+/// MXNet's own.
 const STANDARD: &[&str] = &[
     "",
     "ai.onnx",
@@ -33,6 +34,7 @@ const STANDARD: &[&str] = &[
     "com.ms.internal.nhwc",
     "org.pytorch.aten",
     "paddle",
+    "mxnet",
 ];
 
 /// Domains that other rules judge.
