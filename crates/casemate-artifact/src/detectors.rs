@@ -17,6 +17,7 @@ mod extension_mismatch;
 mod keras_unsafe_layer;
 mod lfs_pointer;
 mod limit_reached;
+mod lua_function;
 mod malformed_ambiguous;
 mod package_source_foreign;
 mod path_escape;
@@ -51,6 +52,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &lfs_pointer::LfsPointer,
     &keras_unsafe_layer::KerasUnsafeLayer,
     &limit_reached::LimitReached,
+    &lua_function::LuaFunction,
     &malformed_ambiguous::MalformedAmbiguous,
     &package_source_foreign::PackageSourceForeign,
     &path_escape::PathEscape,

@@ -34,6 +34,7 @@ pub(crate) mod tensorflow;
 mod tensorflow_checkpoint;
 mod text;
 mod tflite;
+pub(crate) mod torch7;
 mod torch_legacy;
 mod xz;
 mod zip;
@@ -68,6 +69,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &npy::Npy,
     &parquet::Parquet,
     &mxnet::Mxnet,
+    &torch7::Torch7,
     &executable::Executable,
     &pickle::Pickle,
     &r_data::RData,

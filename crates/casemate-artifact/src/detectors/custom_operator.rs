@@ -38,7 +38,7 @@ const STANDARD: &[&str] = &[
 ];
 
 /// Domains that other rules judge.
-const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml", "r"];
+const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml", "r", "lua"];
 
 /// Operators that run code whatever their domain: Python callables inside a graph.
 const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp", "py_func"];
