@@ -20,6 +20,7 @@ mod lzma;
 mod msgpack;
 mod mxnet;
 mod npy;
+pub(crate) mod ocdbt;
 mod onnx;
 mod paddle;
 mod paddle_parameters;
@@ -63,6 +64,8 @@ pub static FORMATS: &[&dyn Format] = &[
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
     &zip::Zip,
+    // Before the packers: values stand before the nodes, packed or not.
+    &ocdbt::Ocdbt,
     &safetensors::Safetensors,
     &gguf::Gguf,
     &hdf5::Hdf5,
