@@ -10,6 +10,7 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 mod bzip2;
 pub(crate) mod coreml;
 mod coreml_weights;
+mod dlib;
 mod executable;
 mod gguf;
 mod gzip;
@@ -33,6 +34,7 @@ mod seven_zip;
 mod tar;
 pub(crate) mod tensorflow;
 mod tensorflow_checkpoint;
+pub(crate) mod tensorrt;
 mod text;
 mod tflite;
 pub(crate) mod torch7;
@@ -72,6 +74,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &npy::Npy,
     &parquet::Parquet,
     &mxnet::Mxnet,
+    &tensorrt::Tensorrt,
+    &dlib::Dlib,
     &torch7::Torch7,
     &executable::Executable,
     &pickle::Pickle,

@@ -3,6 +3,7 @@
 use casemate_core::{Confidence, Meta, Severity};
 
 use super::{Detector, Findings, Inspection, quote};
+use crate::formats::tensorrt::LIBRARY;
 
 /// See the module.
 pub struct CustomOperator;
@@ -62,7 +63,9 @@ impl Detector for CustomOperator {
                 continue;
             }
             let name = quote(&operator.name);
-            if RUNS_CODE.contains(&operator.name.as_str()) {
+            if operator.domain == LIBRARY {
+                found.add(META.finding(format!("names the library {name}"), inspection.at(None)));
+            } else if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");
                 found.add(META.finding_at(Severity::Critical, message, inspection.at(None)));
             } else if !STANDARD.contains(&operator.domain.as_str()) {
