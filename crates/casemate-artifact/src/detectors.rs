@@ -18,6 +18,7 @@ mod extension_mismatch;
 mod keras_unsafe_layer;
 mod lfs_pointer;
 mod limit_reached;
+mod lua_function;
 mod malformed_ambiguous;
 mod package_source_foreign;
 mod path_escape;
@@ -30,6 +31,7 @@ mod pickle_unvetted_call;
 mod pickle_unvetted_import;
 mod python_dangerous_call;
 mod python_site_hook;
+mod r_unsafe_code;
 mod remote_code_reference;
 mod secret_in_text;
 mod skops_untrusted_node;
@@ -53,6 +55,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &lfs_pointer::LfsPointer,
     &keras_unsafe_layer::KerasUnsafeLayer,
     &limit_reached::LimitReached,
+    &lua_function::LuaFunction,
     &malformed_ambiguous::MalformedAmbiguous,
     &package_source_foreign::PackageSourceForeign,
     &path_escape::PathEscape,
@@ -65,6 +68,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &pickle_unvetted_import::PickleUnvettedImport,
     &python_dangerous_call::PythonDangerousCall,
     &python_site_hook::PythonSiteHook,
+    &r_unsafe_code::RUnsafeCode,
     &remote_code_reference::RemoteCodeReference,
     &secret_in_text::SecretInText,
     &skops_untrusted_node::SkopsUntrustedNode,

@@ -10,6 +10,7 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 mod bzip2;
 pub(crate) mod coreml;
 mod coreml_weights;
+mod dlib;
 mod executable;
 mod gguf;
 mod gzip;
@@ -17,26 +18,33 @@ mod hdf5;
 mod json;
 mod lz4;
 mod lzma;
+mod msgpack;
+mod mxnet;
 mod npy;
+pub(crate) mod ocdbt;
 mod onnx;
 mod paddle;
 mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
+mod r_data;
 mod rar;
 mod safetensors;
 mod seven_zip;
 mod tar;
 pub(crate) mod tensorflow;
 mod tensorflow_checkpoint;
+pub(crate) mod tensorrt;
 mod text;
 mod tflite;
+pub(crate) mod torch7;
 mod torch_legacy;
 mod xz;
 mod zip;
 mod zlib;
 mod zstd;
 // Not formats: what the parsers share.
+mod fields;
 mod flatbuffer;
 mod messages;
 mod protobuf;
@@ -58,14 +66,21 @@ pub static FORMATS: &[&dyn Format] = &[
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
     &zip::Zip,
+    // Before the packers: values stand before the nodes, packed or not.
+    &ocdbt::Ocdbt,
     &safetensors::Safetensors,
     &gguf::Gguf,
     &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
+    &mxnet::Mxnet,
+    &tensorrt::Tensorrt,
+    &dlib::Dlib,
+    &torch7::Torch7,
     &executable::Executable,
     &pickle::Pickle,
-    // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
+    &r_data::RData,
+    // After pickle and R data, under whose endings packed ones go too: the first format with an ending is the one it promises.
     &seven_zip::SevenZip,
     &rar::Rar,
     &gzip::Gzip,
@@ -82,6 +97,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,
     &paddle_parameters::PaddleParameters,
+    &msgpack::Msgpack,
     &json::Json,
     &text::PlainText,
 ];

@@ -19,6 +19,7 @@ pub mod pickle;
 mod policy;
 mod probe;
 mod python;
+mod r_code;
 mod scan;
 mod template;
 mod verdict;

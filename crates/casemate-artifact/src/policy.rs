@@ -26,10 +26,14 @@ pub const FILES: &[(&str, &str)] = &[
     (DANGER, include_str!("../../../catalogue/rules/imports/danger.toml")),
     crate::detectors::tensorflow_unsafe_operator::FILE,
     (KERAS, include_str!("../../../catalogue/rules/keras.toml")),
+    (R, include_str!("../../../catalogue/rules/r.toml")),
 ];
 
 /// What Keras configurations may name; read by the detector that judges them.
 pub(crate) const KERAS: &str = "keras.toml";
+
+/// What code in R data may call; read by its parser and the detector that judges it.
+pub(crate) const R: &str = "r.toml";
 
 const DANGER: &str = "imports/danger.toml";
 
@@ -157,7 +161,7 @@ impl Imports {
     pub fn compile(files: &[(&str, &str)]) -> Result<Self, PolicyError> {
         let mut imports = Self::default();
         // The others are no rules of imports.
-        let others = [crate::detectors::tensorflow_unsafe_operator::FILE.0, KERAS];
+        let others = [crate::detectors::tensorflow_unsafe_operator::FILE.0, KERAS, R];
         for (file, text) in files.iter().filter(|(file, _)| !others.contains(file)) {
             let fail = |error: toml::de::Error| PolicyError { file: (*file).into(), message: error.message().into() };
             match *file == DANGER {

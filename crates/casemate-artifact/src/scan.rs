@@ -12,7 +12,7 @@ use casemate_core::{Finding, Limits, RangeSource, SharedSource, SourceExt};
 
 use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
-use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
+use crate::formats::{Budget, FORMATS, Format, Object, Sniff, ocdbt};
 use crate::pickle::Action;
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
 
@@ -272,9 +272,14 @@ fn look_over(parsed: &mut Parsed, recognised: Option<&dyn Format>) {
     }
 }
 
-/// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well.
+/// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well. What only ends like
+/// a store may be anything with a node behind it, so there the name tensorstore finds it by decides.
 fn is_believable(format: &dyn Format, object: &Object<'_>) -> bool {
-    object.role != Role::RawData || format.meta().id != "pickle" || object.probe.tail.ends_with(b".")
+    match format.meta().id {
+        "pickle" => object.role != Role::RawData || object.probe.tail.ends_with(b"."),
+        "ocdbt" => ocdbt::begins(object.probe) || ocdbt::is_data_file(object.name),
+        _ => true,
+    }
 }
 
 /// The unclaimed stretches that hold anything but zeros, cut to where that begins.
@@ -365,6 +370,18 @@ mod tests {
             let data = [near, &[0xa5; 200]].concat();
             assert_eq!(scan("U8", &data).verdict, Verdict::Clean, "{near:?}");
         }
+    }
+
+    #[test]
+    fn files_with_a_node_behind_them_are_stores_by_their_name_alone() {
+        let node = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/ocdbt/inline")).unwrap();
+        let scan = |name: &str, bytes: &[u8]| {
+            Scanner::new(Limits::default()).scan(name, Arc::new(casemate_core::MemorySource::new(bytes))).format
+        };
+        let values = [&b"\xfe numbers \xff"[..], &node].concat();
+        assert_eq!(scan("c/d/9e4cde41b82b975f4d1674a22ed1c0f8", &values), "ocdbt");
+        assert_eq!(scan("model.bin", &values), "unknown");
+        assert_eq!(scan("model.bin", &node), "ocdbt");
     }
 
     #[test]

@@ -318,3 +318,31 @@ fn structures_of_hdf5_are_bounded() {
     let config = format!("[{}0]", object.repeat(300_000));
     assert_refused("config.json", config.as_bytes());
 }
+
+#[test]
+fn objects_of_r_and_lua_are_bounded() {
+    let r = |items: &[u8]| [&b"X\n\0\0\0\x02\0\x04\x03\x03\0\x02\x03\0"[..], items].concat();
+    assert_refused("nested.rds", &r(&b"\0\0\0\x13\0\0\0\x02".repeat(1_000_000)));
+    // Every second item is one that later items may refer to.
+    let list = [&b"\0\0\0\x13\0\x1e\x84\x80"[..], &b"\0\0\0\x17".repeat(2_000_000)].concat();
+    assert_refused("references.rds", &r(&list));
+    let symbols: Vec<u8> =
+        (0..500_000u32).flat_map(|n| [&b"\0\0\0\x01\0\0\0\x09\0\0\0\x04"[..], &n.to_be_bytes()].concat()).collect();
+    assert_bounded("symbols.rds", &r(&[&b"\0\0\0\x13\0\x07\xa1\x20"[..], &symbols].concat()));
+    assert_bounded("numbers.rds", &[&b"A\n2\n263171\n131840\n13\n5000000\n"[..], &b"1\n".repeat(5_000_000)].concat());
+    let tables: Vec<u8> =
+        (2..1_000_000u32).flat_map(|n| [&b"\x03\0\0\0"[..], &n.to_le_bytes(), &[0; 4]].concat()).collect();
+    let begin = b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\x02\0\0\0nn\x03\0\0\0\x01\0\0\0\x20\xa1\x07\0";
+    assert_bounded("tables.t7", &[&begin[..], &tables].concat());
+}
+
+#[test]
+fn values_of_messagepack_are_bounded() {
+    let map = |n: u32, entries: &[u8]| [&b"\x81\xa1a\xdf"[..], &n.to_be_bytes(), entries].concat();
+    let keys: Vec<u8> = (0..2_000_000u32).flat_map(|n| [&[0xce][..], &n.to_be_bytes(), &[0xc0]].concat()).collect();
+    assert_refused("keys.msgpack", &map(2_000_000, &keys));
+    assert_refused("nested.msgpack", &[&b"\x81\xa1a"[..], &[0x91].repeat(100_000)].concat());
+    let values = [&b"\x81\xa1a\xdd\0\x2d\xc6\xc0"[..], &b"\xc4\x02MZ".repeat(3_000_000)].concat();
+    assert_refused("values.msgpack", &values);
+    assert_refused("array32.msgpack", b"\x81\xa1a\xdd\xff\xff\xff\xff");
+}

@@ -3,6 +3,7 @@
 use casemate_core::{Confidence, Meta, Severity};
 
 use super::{Detector, Findings, Inspection, quote};
+use crate::formats::tensorrt::LIBRARY;
 
 /// See the module.
 pub struct CustomOperator;
@@ -19,7 +20,8 @@ static META: Meta = Meta {
     remediation: "export the model with standard operators, or vet the library that implements this one",
 };
 
-/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's own.
+/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's and
+/// MXNet's own.
 const STANDARD: &[&str] = &[
     "",
     "ai.onnx",
@@ -33,10 +35,11 @@ const STANDARD: &[&str] = &[
     "com.ms.internal.nhwc",
     "org.pytorch.aten",
     "paddle",
+    "mxnet",
 ];
 
 /// Domains that other rules judge.
-const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml"];
+const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml", "r", "lua"];
 
 /// Operators that run code whatever their domain: Python callables inside a graph.
 const RUNS_CODE: &[&str] = &["PyOp", "PythonOp", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PyCustomOp", "py_func"];
@@ -60,7 +63,9 @@ impl Detector for CustomOperator {
                 continue;
             }
             let name = quote(&operator.name);
-            if RUNS_CODE.contains(&operator.name.as_str()) {
+            if operator.domain == LIBRARY {
+                found.add(META.finding(format!("names the library {name}"), inspection.at(None)));
+            } else if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");
                 found.add(META.finding_at(Severity::Critical, message, inspection.at(None)));
             } else if !STANDARD.contains(&operator.domain.as_str()) {

@@ -21,7 +21,7 @@ impl Format for Bzip2 {
         FormatMeta {
             id: "bzip2",
             title: "bzip2 file",
-            extensions: &["bz2", "tbz2", "pkl", "pickle", "joblib", "tar"],
+            extensions: &["bz2", "tbz2", "pkl", "pickle", "joblib", "rds", "rda", "rdata", "tar"],
             runs_code: false,
             is_model: false,
         }

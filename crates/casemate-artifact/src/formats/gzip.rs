@@ -25,7 +25,7 @@ impl Format for Gzip {
         FormatMeta {
             id: "gzip",
             title: "gzip file",
-            extensions: &["gz", "tgz", "pkl", "pickle", "joblib", "z", "nemo", "tar"],
+            extensions: &["gz", "tgz", "pkl", "pickle", "joblib", "rds", "rda", "rdata", "z", "nemo", "tar"],
             runs_code: false,
             is_model: false,
         }

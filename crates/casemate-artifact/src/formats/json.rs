@@ -2,7 +2,8 @@
 //!
 //! A chat template is a string in a tokenizer's configuration, under any key and in any file (CVE-2024-34359), so every
 //! string with the marks of a template is handed on with its path. Duplicate keys are what one reader sees first and
-//! another last. Settings that choose code to import (`auto_map` and its kin) are handed on as well. The text is streamed: neither a long file nor a long string costs memory.
+//! another last. Settings that choose code to import (`auto_map` and its kin) are handed on as well, and the operators of
+//! MXNet's graphs. The text is streamed: neither a long file nor a long string costs memory.
 //!
 //! Source: RFC 8259; `NaN` and `Infinity` are read as Python's `json` reads them.
 
@@ -18,6 +19,7 @@ use crate::{Malformed, Parsed, Probe, Trouble};
 mod serialized;
 mod settings;
 mod stream;
+mod symbol;
 mod walk;
 
 use stream::JsonStream;
@@ -46,7 +48,8 @@ impl Format for Json {
             Err(error) => {
                 let trouble = trouble(error);
                 // JSON so far, and worth judging so far: lenient readers and deeper ones go on.
-                let found = !(parsed.texts.is_empty() && parsed.settings.is_empty() && parsed.serialized.is_empty());
+                let nothing = parsed.texts.is_empty() && parsed.settings.is_empty();
+                let found = !(nothing && parsed.serialized.is_empty() && parsed.operators.is_empty());
                 if trouble.trouble == Trouble::Limit || found {
                     let end = text_prefix(&**object.source).unwrap_or(size);
                     parsed.claims.add(0..end);
@@ -68,13 +71,15 @@ fn walk(
     let stream = JsonStream::new(source, limits.header_bytes_max);
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(stream));
     let mut walk = Walk::new(limits, parsed, allowance);
-    loop {
-        walk.value(&mut deserializer)?;
+    let ended = loop {
+        let value = walk.value(&mut deserializer);
         // JSON Lines: another value follows.
-        if deserializer.end().is_ok() {
-            return Ok(());
+        if value.is_err() || deserializer.end().is_ok() {
+            break value;
         }
-    }
+    };
+    walk.finish();
+    ended
 }
 
 /// Reads a text that stands inside another format: at `offset` where it has to be JSON, at `None` where it only looks so.

@@ -27,7 +27,7 @@ impl Format for Xz {
         FormatMeta {
             id: "xz",
             title: "xz file",
-            extensions: &["xz", "txz", "pkl", "pickle", "joblib", "tar"],
+            extensions: &["xz", "txz", "pkl", "pickle", "joblib", "rds", "rda", "rdata", "tar"],
             runs_code: false,
             is_model: false,
         }

@@ -27,7 +27,7 @@ impl Format for Zstd {
         FormatMeta {
             id: "zstd",
             title: "Zstandard file",
-            extensions: &["zst", "zstd", "tzst", "pkl", "pickle", "joblib", "tar"],
+            extensions: &["zst", "zstd", "tzst", "pkl", "pickle", "joblib", "rds", "rda", "rdata", "tar"],
             runs_code: false,
             is_model: false,
         }

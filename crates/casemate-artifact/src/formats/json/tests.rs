@@ -129,3 +129,28 @@ proptest! {
         assert_bounded(&Json, &bytes);
     }
 }
+
+#[test]
+fn operators_of_a_graph_are_listed_and_names_that_take_a_regular_expression_forever_reported() {
+    let graph = |op: &str, rest: &str| {
+        format!(
+            r#"{{"nodes": [{{"op": "null", "name": "data"}}, {{"op": "{op}", "name": "a", "inputs": [[0, 0, 0]]}}]{rest}}}"#
+        )
+    };
+    let rest = r#", "arg_nodes": [0], "heads": [[1, 0, 0]]"#;
+    let operators = |text: &str| {
+        let parsed = parse(&Json, text.as_bytes());
+        assert_whole(&parsed, text.as_bytes());
+        parsed
+            .operators
+            .into_iter()
+            .map(|operator| format!("{} {}", operator.domain, operator.name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(operators(&graph("Convolution", rest)), ["mxnet Convolution"]);
+    assert_eq!(operators(&graph("Custom", rest)), ["mxnet.custom Custom"]);
+    assert_eq!(operators(&format!(r#"{{"attrs": {}}}"#, graph("_Native", rest))), ["mxnet.custom _Native"]);
+    assert_eq!(operators(&graph("Custom", r#", "edges": []"#)), Vec::<String>::new());
+    let long = graph(&"a".repeat(2000), rest);
+    assert_eq!(troubles(&parse(&Json, long.as_bytes())), [Trouble::Ambiguous]);
+}

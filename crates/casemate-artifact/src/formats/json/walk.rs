@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::serialized::{Frame, name};
 use super::settings::{self, Node};
+use super::symbol::Symbol;
 use crate::formats::reading::{Allowance, is_template, quote};
 use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble, clues};
 
@@ -29,6 +30,7 @@ pub(super) struct Walk<'a> {
     // The value read last, where its key is one of interest: a text, or an object by its fields.
     spoken: Option<String>,
     closed: Option<Frame>,
+    symbol: Symbol,
 }
 
 /// One step of the way to a value.
@@ -54,7 +56,13 @@ impl<'a> Walk<'a> {
             full: false,
             spoken: None,
             closed: None,
+            symbol: Symbol::default(),
         }
+    }
+
+    /// Hands on what only the whole text tells.
+    pub(super) fn finish(self) {
+        self.symbol.finish(self.limits, self.parsed);
     }
 
     /// Walks over the next value of the text.
@@ -185,6 +193,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
         self.text(text);
         self.look_over(text);
         self.setting(text);
+        self.symbol.text(&self.path, text);
         if matches!(self.path.last(), Some(Step::Key(key)) if Frame::wants(key)) {
             self.spoken = Some(name(text));
         }
@@ -227,6 +236,7 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
             }
         }
         self.close_node();
+        self.symbol.object(|key| seen.contains(&self.hasher.hash_one(key)));
         self.keys_held = self.keys_held.saturating_sub(seen.len() as u64);
         self.close(frame);
         Ok(())

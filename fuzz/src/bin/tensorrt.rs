@@ -1,0 +1,5 @@
+//! The search of TensorRT engine plans.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| casemate_fuzz::parse_as("tensorrt", bytes));
