@@ -19,10 +19,12 @@ mod lz4;
 mod lzma;
 mod npy;
 mod onnx;
+mod openvino;
 mod paddle;
 mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
+mod pmml;
 mod rar;
 mod safetensors;
 mod seven_zip;
@@ -32,12 +34,14 @@ mod tensorflow_checkpoint;
 mod text;
 mod tflite;
 mod torch_legacy;
+mod xml;
 mod xz;
 mod zip;
 mod zlib;
 mod zstd;
 // Not formats: what the parsers share.
 mod flatbuffer;
+mod markup;
 mod messages;
 mod protobuf;
 pub(crate) mod reading;
@@ -82,6 +86,10 @@ pub static FORMATS: &[&dyn Format] = &[
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,
     &paddle_parameters::PaddleParameters,
+    // Names end in `.xml` in all three; what begins like a network or a model is not plain XML.
+    &xml::Xml,
+    &openvino::Openvino,
+    &pmml::Pmml,
     &json::Json,
     &text::PlainText,
 ];
