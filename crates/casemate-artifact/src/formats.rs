@@ -11,6 +11,7 @@ mod bzip2;
 pub(crate) mod coreml;
 mod coreml_weights;
 mod executable;
+mod executorch;
 mod gguf;
 mod gzip;
 mod hdf5;
@@ -61,6 +62,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &tar::Tar,
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
+    &executorch::Executorch,
     &zip::Zip,
     &safetensors::Safetensors,
     &gguf::Gguf,
