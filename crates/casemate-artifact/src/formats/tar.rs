@@ -235,10 +235,13 @@ impl Archive<'_, '_> {
     }
 }
 
-/// `torch.save` before 0.1.10: three members of pickles and numbers, and a pickle about the system.
+/// NeMo's models: a configuration and weights. And `torch.save` before 0.1.10: three members of pickles and numbers, and a pickle about the system.
 fn refine(parsed: &mut Parsed) {
     let plain = |name: &str| name.strip_prefix("./").unwrap_or(name).to_owned();
     let names: HashSet<String> = parsed.children.iter().map(|child| plain(&child.name)).collect();
+    if names.contains("model_config.yaml") {
+        parsed.refined = Some("nemo");
+    }
     if !["pickle", "storages", "tensors", "sys_info"].iter().all(|name| names.contains(*name)) {
         return;
     }
