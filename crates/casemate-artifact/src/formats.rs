@@ -8,10 +8,12 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
 mod bzip2;
+mod catboost;
 pub(crate) mod coreml;
 mod coreml_weights;
 mod executable;
 mod executorch;
+mod fasttext;
 mod gguf;
 mod gzip;
 mod hdf5;
@@ -35,6 +37,7 @@ mod tensorflow_checkpoint;
 mod text;
 mod tflite;
 mod torch_legacy;
+mod ubjson;
 mod xml;
 mod xz;
 mod zip;
@@ -69,6 +72,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
+    &catboost::Catboost,
+    &fasttext::Fasttext,
+    &ubjson::Ubjson,
     &executable::Executable,
     &pickle::Pickle,
     // After pickle, under whose endings packed pickles go too: the first format with an ending is the one it promises.
