@@ -18,6 +18,7 @@ mod gguf;
 mod gzip;
 mod hdf5;
 mod json;
+mod keras_metadata;
 mod lz4;
 mod lzma;
 mod npy;
@@ -87,6 +88,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &zstd::Zstd,
     &lz4::Lz4,
     &zlib::Zlib,
+    // Before the other protobufs: the kinds of its objects are unmistakable.
+    &keras_metadata::KerasMetadata,
     &onnx::Onnx,
     &tensorflow::Tensorflow,
     &tensorflow_checkpoint::TensorflowCheckpoint,
