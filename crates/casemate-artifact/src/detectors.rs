@@ -39,6 +39,7 @@ mod template_injection;
 pub(crate) mod tensorflow_unsafe_operator;
 mod unknown_format;
 mod unsafe_format;
+mod xml_active_content;
 
 /// Every detector.
 pub static DETECTORS: &[&dyn Detector] = &[
@@ -76,6 +77,7 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &tensorflow_unsafe_operator::TensorflowUnsafeOperator,
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
+    &xml_active_content::XmlActiveContent,
 ];
 
 /// A judge of one kind of defect.

@@ -8,14 +8,18 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 
 // One line per format here …
 mod bzip2;
+mod catboost;
 pub(crate) mod coreml;
 mod coreml_weights;
 mod dlib;
 mod executable;
+mod executorch;
+mod fasttext;
 mod gguf;
 mod gzip;
 mod hdf5;
 mod json;
+mod keras_metadata;
 mod lz4;
 mod lzma;
 mod msgpack;
@@ -23,10 +27,12 @@ mod mxnet;
 mod npy;
 pub(crate) mod ocdbt;
 mod onnx;
+mod openvino;
 mod paddle;
 mod paddle_parameters;
 mod parquet;
 pub(crate) mod pickle;
+mod pmml;
 mod r_data;
 mod rar;
 mod safetensors;
@@ -39,6 +45,8 @@ mod text;
 mod tflite;
 pub(crate) mod torch7;
 mod torch_legacy;
+mod ubjson;
+mod xml;
 mod xz;
 mod zip;
 mod zlib;
@@ -46,6 +54,7 @@ mod zstd;
 // Not formats: what the parsers share.
 mod fields;
 mod flatbuffer;
+mod markup;
 mod messages;
 mod protobuf;
 pub(crate) mod reading;
@@ -65,6 +74,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &tar::Tar,
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
+    &executorch::Executorch,
     &zip::Zip,
     // Before the packers: values stand before the nodes, packed or not.
     &ocdbt::Ocdbt,
@@ -77,6 +87,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &tensorrt::Tensorrt,
     &dlib::Dlib,
     &torch7::Torch7,
+    &catboost::Catboost,
+    &fasttext::Fasttext,
+    &ubjson::Ubjson,
     &executable::Executable,
     &pickle::Pickle,
     &r_data::RData,
@@ -90,6 +103,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &zstd::Zstd,
     &lz4::Lz4,
     &zlib::Zlib,
+    // Before the other protobufs: the kinds of its objects are unmistakable.
+    &keras_metadata::KerasMetadata,
     &onnx::Onnx,
     &tensorflow::Tensorflow,
     &tensorflow_checkpoint::TensorflowCheckpoint,
@@ -98,6 +113,10 @@ pub static FORMATS: &[&dyn Format] = &[
     &paddle::Paddle,
     &paddle_parameters::PaddleParameters,
     &msgpack::Msgpack,
+    // Names end in `.xml` in all three; what begins like a network or a model is not plain XML.
+    &xml::Xml,
+    &openvino::Openvino,
+    &pmml::Pmml,
     &json::Json,
     &text::PlainText,
 ];

@@ -30,8 +30,8 @@ pub use clues::{Clue, ClueKind};
 pub use detectors::Detector;
 pub use formats::{Budget, Format, FormatMeta, Object, Sniff};
 pub use parsed::{
-    Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Serialized, Setting, SettingKind, Tensor, Text,
-    TextKind, Trouble,
+    Active, ActiveKind, Child, Malformed, Operator, Parsed, Reference, ReferenceKind, Role, Serialized, Setting,
+    SettingKind, Tensor, Text, TextKind, Trouble,
 };
 pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;

@@ -28,6 +28,8 @@ pub struct Parsed {
     pub calls: Vec<CodeCall>,
     /// Objects a configuration asks its library to restore by name (Keras).
     pub serialized: Vec<Serialized>,
+    /// What a document makes its reader do (XML).
+    pub active: Vec<Active>,
     /// Tensor table.
     pub tensors: Vec<Tensor>,
     /// Objects inside the object.
@@ -191,6 +193,41 @@ pub struct Serialized {
     pub function: Option<String>,
     /// A vocabulary given as a text, that is, as a file to read.
     pub vocabulary: Option<String>,
+}
+
+/// Something in a document that makes its reader open, run or multiply, beyond reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// What its reader does.
+    pub kind: ActiveKind,
+    /// Its name in the document.
+    pub name: String,
+    /// The file, address or words concerned.
+    pub target: String,
+    /// Offset in bytes in the object.
+    pub offset: u64,
+}
+
+/// What a document makes its reader do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActiveKind {
+    /// Reads the file or address and puts its text in place (external entity).
+    ExternalEntity,
+    /// Reads more declarations from the file or address (external subset).
+    ExternalSubset,
+    /// Puts the file or address in place (XInclude).
+    Include,
+    /// Replaces short names by texts of so many bytes altogether.
+    Expansion {
+        /// Bytes, at most `u64::MAX`, which also stands for a text that contains itself.
+        bytes: u64,
+        /// Whether texts refer to further texts.
+        nested: bool,
+    },
+    /// Follows an instruction for a program: a stylesheet, PHP.
+    Instruction,
+    /// Finds code of a script language where an application may run it.
+    Script,
 }
 
 /// One tensor of a table.

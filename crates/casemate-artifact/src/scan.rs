@@ -198,12 +198,16 @@ impl Scanner {
 
 /// What a loader does with a file of this name.
 ///
-/// A shard of a TensorFlow checkpoint is numbers from its first byte to its last and has no structure of its own, so the
-/// name TensorFlow finds it by is all there is. Anything with an unmistakable beginning is still read as what it is.
+/// A shard of a TensorFlow checkpoint or of a model of TensorFlow.js is numbers from its first byte to its last and has no
+/// structure of its own, so the name the loader finds it by is all there is. Anything with an unmistakable beginning is still
+/// read as what it is. Numbers under a name of their own (`weights.bin`) cannot be told from what nobody can read.
 fn role_of(path: &str) -> Role {
-    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let shard = path.rsplit_once(".data-").and_then(|(_, shard)| shard.split_once("-of-"));
-    match shard.is_some_and(|(n, count)| digits(n) && digits(count)) {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let five = |text: &str| text.len() == 5 && digits(text);
+    let checkpoint = path.rsplit_once(".data-").and_then(|(_, shard)| shard.split_once("-of-"));
+    let script = path.strip_suffix(".bin").and_then(|path| path.rsplit_once("-shard")?.1.split_once("of"));
+    let numbered = |(n, count): (&str, &str)| !n.is_empty() && !count.is_empty() && digits(n) && digits(count);
+    match checkpoint.is_some_and(|(n, count)| five(n) && five(count)) || script.is_some_and(numbered) {
         true => Role::RawData,
         false => Role::Any,
     }
@@ -340,7 +344,10 @@ mod tests {
         assert_eq!((numbers.verdict, numbers.format), (Verdict::Clean, "raw"));
         let pickle = scan("variables.data-00000-of-00001", b"\x80\x04\x8c\x02os\x8c\x06system\x93(\x8c\x04truetR.");
         assert_eq!(pickle.verdict, Verdict::Malicious);
-        assert_eq!(scan("x.data-0-of-1", &[0xfe, 0, 1, 0xff]).verdict, Verdict::Unscannable);
+        assert_eq!(scan("group1-shard1of2.bin", &[0xfe, 0, 1, 0xff]).format, "raw");
+        for name in ["x.data-0-of-1", "model-shard1of.bin", "shard1of2.bin", "weights.bin"] {
+            assert_eq!(scan(name, &[0xfe, 0, 1, 0xff]).verdict, Verdict::Unscannable, "{name}");
+        }
     }
 
     #[test]

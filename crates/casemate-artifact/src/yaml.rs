@@ -2,7 +2,8 @@
 //!
 //! `!!python/object/apply:os.system` runs while PyYAML reads it (unsafe loaders); `_target_:` is imported and called by Hydra
 //! and NeMo (CVE-2025-23304); MLflow imports `loader_module:`; `conda.yaml` and `requirements.txt` say where packages come
-//! from. Key and value stand on one line in what tools write, so a line is enough; no tree is built.
+//! from; of a NeMo model, the class named by `target:` at the top is imported. Key and value stand on one line in what tools
+//! write, and YAML allows the value on the next; no tree is built.
 
 use crate::formats::reading::is_dotted_name;
 use crate::{Setting, SettingKind};
@@ -12,12 +13,15 @@ const SETTINGS_MAX: usize = 10_000;
 
 /// The settings of a text, in order. Texts that are no YAML have none, or quote some.
 pub(crate) fn settings(text: &str) -> impl Iterator<Item = Setting> {
-    let lines = text.split(['\n', '\r']).zip(1..);
-    lines.flat_map(|(line, number)| of_line(line, number)).take(SETTINGS_MAX)
+    let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+    let numbered = (1..).zip(0..lines.len());
+    numbered.flat_map(move |(number, n)| of_line(lines.get(n..).unwrap_or_default(), number)).take(SETTINGS_MAX)
 }
 
-fn of_line(line: &str, number: u64) -> Vec<Setting> {
-    let line = line.trim();
+/// The settings of the first of these lines.
+fn of_line(lines: &[&str], number: u64) -> Vec<Setting> {
+    let first = lines.first().copied().unwrap_or_default();
+    let line = first.trim();
     if line.starts_with('#') {
         return Vec::new();
     }
@@ -28,10 +32,12 @@ fn of_line(line: &str, number: u64) -> Vec<Setting> {
         line: Some(number),
     };
     let mut found: Vec<Setting> = python_tags(line).map(|name| setting(SettingKind::YamlObject, "tag", name)).collect();
-    for key in ["_target_", "loader_module", "trust_remote_code"] {
+    for key in ["_target_", "loader_module", "trust_remote_code", "target"] {
         let Some(value) = value_of(line, key) else { continue };
+        let value = if value.is_empty() { next_value(lines) } else { value };
         let kind = match key {
             "_target_" => SettingKind::Target,
+            "target" if first.starts_with(['t', '"', '\'']) && value.contains('.') => SettingKind::Target,
             "loader_module" if is_dotted_name(value) => SettingKind::LoaderModule,
             "trust_remote_code" if value.eq_ignore_ascii_case("true") => SettingKind::TrustRemoteCode,
             _ => continue,
@@ -70,9 +76,19 @@ fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
         return None;
     }
     let value = after.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
-    // An anchor or a tag may stand before the value.
-    let value = value.split_whitespace().find(|word| !word.starts_with(['&', '!']))?;
-    Some(value.trim_matches(['"', '\'', ',', '}', ']']))
+    Some(scalar(value))
+}
+
+/// The first word of a value; an anchor or a tag may stand before it.
+fn scalar(value: &str) -> &str {
+    let word = value.split_whitespace().find(|word| !word.starts_with(['&', '!'])).unwrap_or_default();
+    word.trim_matches(['"', '\'', ',', '}', ']'])
+}
+
+/// The value that begins in one of the lines after a key, blank ones and comments passed over.
+fn next_value<'a>(lines: &[&'a str]) -> &'a str {
+    let mut next = lines.iter().skip(1).take(8).map(|line| line.trim());
+    next.find(|line| !line.is_empty() && !line.starts_with('#')).map_or("", scalar)
 }
 
 /// An option of pip that says where packages come from, and its value.
@@ -108,6 +124,8 @@ mod tests {
             ("trust_remote_code: True", SettingKind::TrustRemoteCode, "True"),
             ("  - --extra-index-url http://h/simple", SettingKind::PackageIndex, "http://h/simple"),
             ("--trusted-host=h", SettingKind::PackageIndex, "h"),
+            ("a:\n  _target_:\n\n  # c\n    os.system", SettingKind::Target, "os.system"),
+            ("target: os.system", SettingKind::Target, "os.system"),
         ] {
             let found = shown(text).into_iter().next();
             assert_eq!(found, Some((kind, value.to_owned())), "{text}");
@@ -116,9 +134,16 @@ mod tests {
 
     #[test]
     fn other_lines_say_nothing() {
-        for text in
-            ["a: !!python/tuple [1]", "# _target_: x", "my_target_: x", "the key _target_: x", "-index", "pip -i x"]
-        {
+        for text in [
+            "a: !!python/tuple [1]",
+            "# _target_: x",
+            "my_target_: x",
+            "  target: a.b",
+            "target: x86",
+            "the key _target_: x",
+            "-index",
+            "pip -i x",
+        ] {
             assert_eq!(shown(text), [], "{text}");
         }
     }

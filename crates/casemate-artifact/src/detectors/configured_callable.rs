@@ -1,6 +1,6 @@
 //! Configurations that name a callable: YAML tags of Python objects, and the `_target_` of Hydra and NeMo.
 //!
-//! `hydra.utils.instantiate` imports and calls what `_target_` says (CVE-2025-23249, CVE-2025-23304); PyYAML's unsafe
+//! `hydra.utils.instantiate` imports and calls what `_target_` says, NeMo imports `target` (CVE-2025-23249, CVE-2025-23304); PyYAML's unsafe
 //! loaders do so for `!!python/object/apply`. A project's own classes are ordinary there; commands never are.
 
 use casemate_core::{Confidence, Meta, Severity};
@@ -41,7 +41,10 @@ impl Detector for ConfiguredCallable {
         if !is_configuration(inspection) {
             return;
         }
-        for setting in &inspection.parsed.settings {
+        let is_nemo = inspection.name() == "model_config.yaml";
+        // `target` is an ordinary word in other configurations.
+        let told = inspection.parsed.settings.iter().filter(|setting| is_nemo || setting.path != "target");
+        for setting in told {
             let in_model = !inspection.member.is_empty();
             let Some((severity, what)) = judge(setting, inspection.imports, in_model) else { continue };
             let mut location = inspection.at(None);
@@ -73,6 +76,15 @@ const LIBRARIES: &[&str] = &[
     "monai",
 ];
 
+/// Functions that instantiate, import or load by name.
+const RECURSES: &[&str] = &[
+    "hydra.utils",
+    "hydra._internal",
+    "hydra.compose",
+    "omegaconf.OmegaConf.register_new_resolver",
+    "nemo.utils.model_utils",
+];
+
 /// Modules that lead out of any package that imports them: `nemo.utils.os.system`.
 const EXITS: &[&str] =
     &["os", "sys", "subprocess", "builtins", "importlib", "shutil", "pickle", "socket", "ctypes", "runpy"];
@@ -99,6 +111,10 @@ fn judge(setting: &Setting, imports: &Imports, in_model: bool) -> Option<(Severi
 }
 
 fn danger(imports: &Imports, dotted: &str) -> Option<String> {
+    // What imports, calls or reads whatever the arguments beside it name, so that nothing else need be judged.
+    if is_below(dotted, RECURSES) {
+        return Some("imports or calls whatever it is told to".into());
+    }
     let exits = dotted.match_indices('.').filter_map(|(at, _)| dotted.get(at + 1..));
     let exits = exits.filter(|rest| EXITS.contains(&rest.split('.').next().unwrap_or_default()));
     std::iter::once(dotted).chain(exits.take(8)).find_map(|name| danger_of(imports, name))

@@ -65,7 +65,7 @@ fn leads_out(reference: &Reference) -> Option<&'static str> {
 }
 
 /// How a name leaves its directory, on any system; `None` for a plain relative one.
-fn escape(name: &str) -> Option<&'static str> {
+pub(super) fn escape(name: &str) -> Option<&'static str> {
     let drive = name.get(1..2) == Some(":") && name.starts_with(|c: char| c.is_ascii_alphabetic());
     match name {
         _ if name.contains('\0') => Some("holds a NUL byte, where readers disagree"),

@@ -131,6 +131,25 @@ impl<'a> Flatbuffer<'a> {
         Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
     }
 
+    /// The strings of the vector in field `slot`, at most 64 of them and 256 bytes of each.
+    pub(crate) fn texts(&mut self, table: Table, slot: u64) -> Result<Vec<String>, Malformed> {
+        let Some(vector) = self.vector(table, slot, 4)? else { return Ok(Vec::new()) };
+        if vector.len > 64 {
+            return Err(Malformed::new(Trouble::Limit, vector.at, "a list of more than 64 strings"));
+        }
+        let mut texts = Vec::new();
+        for n in 0..vector.len {
+            let at = vector.at + 4 * n;
+            let target = at + u64::from(self.u32(at)?);
+            self.visit(target)?;
+            let len = u64::from(self.u32(target)?);
+            self.reach(target, 4 + len)?;
+            let bytes = self.bytes(target + 4, len.min(256))?;
+            texts.push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        Ok(texts)
+    }
+
     fn visit(&mut self, at: u64) -> Result<(), Malformed> {
         match self.visits_left.checked_sub(1) {
             Some(left) => self.visits_left = left,

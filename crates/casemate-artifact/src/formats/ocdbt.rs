@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use casemate_core::{MemorySource, RangeSource, SourceExt};
 
-use super::unpack::{Codec, Ending};
+use super::unpack::{Codec, Ending, Output};
 use super::zstd::Zstd;
 use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Child, Malformed, Parsed, Probe, Role, Trouble};
@@ -157,10 +157,11 @@ fn slice(bytes: &[u8], range: Range<u64>) -> &[u8] {
 fn unpack(object: &Object<'_>, packed: &[u8], at: u64) -> Result<Vec<u8>, Malformed> {
     let max = object.limits.inflated_member_bytes_max.min(BLOCK_BYTES_MAX);
     let (source, len) = (MemorySource::new(packed), packed.len() as u64);
-    let unpacked = Zstd.stream(&source, 0..len, max).map_err(|error| super::reading::unreadable(&error, at))?;
-    object.budget.inflated(unpacked.bytes.len() as u64, object.limits)?;
+    let mut output = Output::kept(max);
+    let unpacked = Zstd.stream(&source, 0..len, &mut output).map_err(|error| super::reading::unreadable(&error, at))?;
+    object.budget.inflated(output.made, object.limits)?;
     match unpacked.ending {
-        Ending::Whole if unpacked.used == len => Ok(unpacked.bytes),
+        Ending::Whole if unpacked.used == len => Ok(output.bytes),
         Ending::TooLong => Err(Malformed::new(Trouble::Limit, at, format!("a block unpacks to more than {max} bytes"))),
         _ => Err(Malformed::new(Trouble::Undecodable, at, "a block cannot be unpacked")),
     }

@@ -16,6 +16,7 @@ use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Child, Malformed, Parsed, Probe, Reference, ReferenceKind, Role, Trouble};
 
 mod header;
+mod torch;
 
 use header::{Header, pax};
 
@@ -59,7 +60,7 @@ impl Format for Tar {
         if let Err(malformed) = archive.read() {
             archive.parsed.report(object.limits, malformed);
         }
-        refine(&mut parsed);
+        refine(object, &mut parsed);
         parsed
     }
 }
@@ -245,17 +246,28 @@ impl Archive<'_, '_> {
     }
 }
 
-/// `torch.save` before 0.1.10: three members of pickles and numbers, and a pickle about the system.
-fn refine(parsed: &mut Parsed) {
+/// NeMo's models: a configuration and weights. And `torch.save` before 0.1.10: three members of pickles and numbers, and a pickle about the system.
+fn refine(object: &Object<'_>, parsed: &mut Parsed) {
     let plain = |name: &str| name.strip_prefix("./").unwrap_or(name).to_owned();
     let names: HashSet<String> = parsed.children.iter().map(|child| plain(&child.name)).collect();
+    if names.contains("model_config.yaml") {
+        parsed.refined = Some("nemo");
+    }
     if !["pickle", "storages", "tensors", "sys_info"].iter().all(|name| names.contains(*name)) {
         return;
     }
     parsed.refined = Some("torch-tar");
-    for child in &mut parsed.children {
-        if plain(&child.name) == "pickle" {
-            child.role = Role::TorchPickle;
+    for mut child in std::mem::take(&mut parsed.children) {
+        match plain(&child.name).as_str() {
+            "storages" | "tensors" => {
+                let (parts, malformed) = torch::split(object, child);
+                parsed.children.extend(parts);
+                malformed.into_iter().for_each(|malformed| parsed.report(object.limits, malformed));
+            }
+            name => {
+                child.role = if name == "pickle" { Role::TorchPickle } else { child.role };
+                parsed.children.push(child);
+            }
         }
     }
 }

@@ -91,7 +91,7 @@ fn claim_storages(object: &Object<'_>, mut at: u64, keys: &[String], parsed: &mu
 }
 
 /// Bytes of one element of a storage type, by its name in `torch` or `torch.cuda`.
-fn storage_width(name: &str) -> Option<u64> {
+pub(super) fn storage_width(name: &str) -> Option<u64> {
     Some(match name {
         "ByteStorage" | "CharStorage" | "BoolStorage" | "QInt8Storage" | "QUInt8Storage" | "UntypedStorage" => 1,
         "QUInt4x2Storage" | "QUInt2x4Storage" => 1,

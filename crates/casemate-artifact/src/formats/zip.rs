@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use casemate_core::{Limits, Window};
+use casemate_core::Window;
 
 use super::reading::{Allowance, quote, unreadable};
 use super::unpack::Slot;
@@ -22,6 +22,7 @@ use crate::{Malformed, Parsed, Probe, Role, Trouble};
 mod directory;
 mod member;
 mod records;
+mod storages;
 mod unlisted;
 
 use member::{Member, Stream};
@@ -65,7 +66,7 @@ impl Format for Zip {
         if let Err(malformed) = archive.read() {
             archive.report(malformed);
         }
-        refine(&mut parsed, object.limits);
+        refine(object, &mut parsed);
         parsed
     }
 }
@@ -201,7 +202,8 @@ fn disagreements(central: &Central, local: &Local) -> Vec<String> {
 }
 
 /// Recognises what kind of model an archive is by the names its writer always uses, and what the loader does with each.
-fn refine(parsed: &mut Parsed, limits: &Limits) {
+fn refine(object: &Object<'_>, parsed: &mut Parsed) {
+    let limits = object.limits;
     let names: Vec<&str> = parsed.children.iter().map(|child| child.name.as_str()).collect();
     let top = names.first().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/"));
     let top = top.filter(|top| names.iter().all(|name| name.starts_with(top.as_str())));
@@ -214,6 +216,7 @@ fn refine(parsed: &mut Parsed, limits: &Limits) {
             for child in &mut parsed.children {
                 child.role = torch_role(child.name.strip_prefix(top.as_str()).unwrap_or_default(), script);
             }
+            storages::compare(object, &top, parsed);
             return;
         }
     }

@@ -33,6 +33,12 @@ pub(super) fn kind_of(path: &[Step], value: &str) -> Option<SettingKind> {
 pub(super) fn reference_of(path: &[Step]) -> Option<ReferenceKind> {
     match path {
         [.., Step::Key(map), Step::Key(_)] if map == "weight_map" => Some(ReferenceKind::ExternalData),
+        // TensorFlow.js fetches these, beside `model.json` or wherever they lead.
+        [Step::Key(manifest), Step::Index(_), Step::Key(paths), Step::Index(_)]
+            if manifest == "weightsManifest" && paths == "paths" =>
+        {
+            Some(ReferenceKind::ExternalData)
+        }
         [Step::Key(top), Step::Key(key)] if top == "model" => match key.as_str() {
             "handler" => Some(ReferenceKind::Code),
             "serializedFile" | "modelFile" | "extraFiles" | "requirementsFile" => Some(ReferenceKind::ExternalData),
@@ -40,6 +46,19 @@ pub(super) fn reference_of(path: &[Step]) -> Option<ReferenceKind> {
         },
         _ => None,
     }
+}
+
+/// Whether the value at `path` is the operator of a node in a graph of TensorFlow.js.
+pub(super) fn is_operator(path: &[Step]) -> bool {
+    let [Step::Key(top), rest @ .., Step::Key(op)] = path else { return false };
+    let nodes = match rest {
+        [Step::Key(nodes), Step::Index(_)] => nodes == "node",
+        [Step::Key(library), Step::Key(functions), Step::Index(_), Step::Key(nodes), Step::Index(_)] => {
+            library == "library" && functions == "function" && nodes == "nodeDef"
+        }
+        _ => false,
+    };
+    nodes && top == "modelTopology" && op == "op"
 }
 
 /// The words by which skops rebuilds one object.

@@ -118,6 +118,15 @@ fn other_texts_with_brackets_are_not_taken_for_json() {
     }
 }
 
+#[test]
+fn operators_and_shards_of_a_browser_model_are_handed_on() {
+    let text = br#"{"modelTopology": {"node": [{"op": "MatMul"}, {"op": "MatMul"}], "library": {"function": [{"nodeDef":
+        [{"op": "ReadFile"}]}]}}, "weightsManifest": [{"paths": ["a.bin", "../b.bin"]}], "other": {"node": [{"op": "X"}]}}"#;
+    let parsed = parse(&Json, text);
+    assert_eq!(parsed.operators.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["MatMul", "ReadFile"]);
+    assert_eq!(parsed.references.iter().map(|r| r.target.as_str()).collect::<Vec<_>>(), ["a.bin", "../b.bin"]);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_parsed_within_limits(bytes in any_bytes(b"{\"a\": [")) {

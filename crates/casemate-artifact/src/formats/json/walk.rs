@@ -12,7 +12,8 @@ use super::serialized::{Frame, name};
 use super::settings::{self, Node};
 use super::symbol::Symbol;
 use crate::formats::reading::{Allowance, is_template, quote};
-use crate::{Malformed, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble, clues};
+use crate::formats::tensorflow::DOMAIN;
+use crate::{Malformed, Operator, Parsed, Reference, Setting, SettingKind, Text, TextKind, Trouble, clues};
 
 /// A walk in progress. Nesting is bounded by the parser (128 levels).
 pub(super) struct Walk<'a> {
@@ -26,6 +27,7 @@ pub(super) struct Walk<'a> {
     // The loader's words of each open object, and those already handed on.
     nodes: Vec<Node>,
     nodes_seen: HashSet<u64>,
+    operators_seen: HashSet<u64>,
     full: bool,
     // The value read last, where its key is one of interest: a text, or an object by its fields.
     spoken: Option<String>,
@@ -53,6 +55,7 @@ impl<'a> Walk<'a> {
             keys_held: 0,
             nodes: Vec::new(),
             nodes_seen: HashSet::new(),
+            operators_seen: HashSet::new(),
             full: false,
             spoken: None,
             closed: None,
@@ -124,6 +127,9 @@ impl<'a> Walk<'a> {
         if let Some(kind) = settings::kind_of(&self.path, value) {
             self.hand_on(kind, value.into());
         }
+        if settings::is_operator(&self.path) {
+            self.operator(value);
+        }
         let Some(kind) = settings::reference_of(&self.path) else { return };
         // Thousands of tensors name one shard after the other.
         if self.parsed.references.last().is_some_and(|last| last.target == value) {
@@ -133,6 +139,17 @@ impl<'a> Walk<'a> {
         match self.allowance.take(from.len().saturating_add(value.len())) {
             true => self.parsed.references.push(Reference { kind, target: value.into(), from, offset: None }),
             false => self.limit("names of files after the first are not read: too many"),
+        }
+    }
+
+    /// Hands on an operator of a graph, each once.
+    fn operator(&mut self, value: &str) {
+        if !self.operators_seen.insert(self.hasher.hash_one(value)) {
+            return;
+        }
+        match self.allowance.take(value.len()) {
+            true => self.parsed.operators.push(Operator { domain: DOMAIN.into(), name: value.into() }),
+            false => self.limit("operators after the first are not read: too many"),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::formats::testing::{
 const GNU: &[u8] = include_bytes!("../../../../../fuzz/seeds/tar/gnu.tar");
 const PAX: &[u8] = include_bytes!("../../../../../fuzz/seeds/tar/pax.tar");
 const USTAR: &[u8] = include_bytes!("../../../../../fuzz/seeds/tar/ustar.tar");
+const STORAGES: &[u8] = include_bytes!("../../../../../fuzz/seeds/tar/torch-storages.tar");
 const TORCH: &[u8] = include_bytes!("../../../../../fuzz/seeds/tar/torch.tar");
 
 /// A header with the right sum, and its data.
@@ -49,6 +50,22 @@ fn the_pickle_of_an_old_torch_tar_is_known() {
     assert_eq!(parsed.refined, Some("torch-tar"));
     let roles: Vec<Role> = parsed.children.iter().map(|child| child.role).collect();
     assert_eq!(roles, [Role::Any, Role::TorchPickle, Role::Any, Role::Any]);
+}
+
+#[test]
+fn pickles_and_numbers_of_an_old_torch_tar_are_told_apart() {
+    let parsed = parse(&Tar, STORAGES);
+    assert_eq!(messages(&parsed), "");
+    let parts: Vec<_> = parsed.children.iter().map(|child| (child.role, content(child).len())).collect();
+    let (any, raw) = (Role::Any, Role::RawData);
+    assert_eq!(parts[2..], [(any, 5), (any, 27), (raw, 48), (any, 5), (any, 34), (raw, 24), (any, 4)]);
+    // A count of numbers that the member does not have.
+    let mut bytes = STORAGES.to_vec();
+    let at = bytes.windows(8).position(|window| window == [4, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    bytes[at + 4] = 1;
+    let parsed = parse(&Tar, &bytes);
+    assert_eq!(troubles(&parsed), [Trouble::Ambiguous]);
+    assert_eq!(parsed.children.last().map(|child| content(child).len()), Some(34 + 24 + 4));
 }
 
 #[test]

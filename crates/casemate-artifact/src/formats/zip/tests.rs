@@ -121,6 +121,19 @@ fn a_torch_archive_is_claimed_whole_and_its_roles_are_known() {
 }
 
 #[test]
+fn storages_of_another_length_than_their_member_are_ambiguous() {
+    let pickle = b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQ.";
+    for (size, told) in [(8, 0), (4, 1), (12, 1), (0, 1)] {
+        let entries = [entry("m/data.pkl", pickle), entry("m/data/0", &[1; 12][..size]), entry("m/version", b"3\n")];
+        let parsed = parse(&Zip, &archive(&entries));
+        assert_eq!(troubles(&parsed), vec![Trouble::Ambiguous; told], "{size}: {}", messages(&parsed));
+    }
+    // A storage the archive does not have ends loading, and hides nothing.
+    let entries = [entry("m/data.pkl", pickle), entry("m/version", b"3\n")];
+    assert_eq!(troubles(&parse(&Zip, &archive(&entries))), []);
+}
+
+#[test]
 fn other_archives_are_refined_by_their_members() {
     assert_eq!(parse(&Zip, &archive(&[entry("a.npy", b""), deflated("b.npy", b"xx")])).refined, Some("npz"));
     let keras = archive(&[entry("config.json", b"{}"), entry("model.weights.h5", b"x")]);
