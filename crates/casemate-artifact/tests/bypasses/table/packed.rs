@@ -1,6 +1,6 @@
 //! Archives in archives, packed files, and names that lead out: 57 to 60.
 
-use super::{Answer, Sample, Technique, alone, around, pair, technique};
+use super::{Answer, Sample, Technique, around, pair, technique};
 use crate::common::{Member, decode_hex, gzip, harmless, hostile, pickle, seven_zip, tar, zip};
 
 /// `os.system('echo x')` and `collections.OrderedDict('echo x')` as Python's modules pack them.
@@ -50,7 +50,7 @@ const TAR_XZ: (&str, &str) = (
 
 pub fn techniques() -> Vec<Technique> {
     vec![
-        technique(57, "7z under torch's ending", unread()),
+        technique(57, "7z under torch's ending", seven_zips()),
         technique(58, "archives in archives and packed pickles", packed()),
         technique(59, "the tar torch wrote before its first zip", old_torch()),
         technique(60, "names of members that lead out", traversal())
@@ -59,9 +59,10 @@ pub fn techniques() -> Vec<Technique> {
     ]
 }
 
-fn unread() -> Vec<Sample> {
-    let archive = |name: &str| alone(name, seven_zip("data", &hostile())).called(name).must_be(Answer::Unread);
-    vec![archive("model.bin"), archive("model.pt"), Sample { twin: Vec::new(), ..archive("model.7z") }]
+fn seven_zips() -> Vec<Sample> {
+    ["model.bin", "model.pt", "model.7z"]
+        .map(|name| around(&format!("as `{name}`"), name, |bytes| seven_zip("data", bytes)))
+        .into()
 }
 
 fn packed() -> Vec<Sample> {
