@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::filters::{Filters, Glob};
+
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
 #[derive(Parser, Debug)]
 #[command(
@@ -133,7 +135,7 @@ pub struct CheckArgs {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  cat model.pkl | casemate scan -\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv badge"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv badge"
 )]
 pub struct ScanArgs {
     /// Files and directories; `-` is standard input.
@@ -154,6 +156,27 @@ pub struct ScanArgs {
     /// Do not append evidence to the project's ledger.
     #[arg(long)]
     pub no_record: bool,
+    /// Which files are looked at.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+/// Which files are looked at.
+#[derive(Args, Debug)]
+pub struct FilterArgs {
+    /// Look only at files this glob means; may be repeated. `*.pt` a name anywhere, `models/**` a path as shown.
+    #[arg(long, value_name = "GLOB", value_parser = Glob::parse)]
+    include: Vec<Glob>,
+    /// Leave out files this glob means, and name them in the report; may be repeated.
+    #[arg(long, value_name = "GLOB", value_parser = Glob::parse)]
+    exclude: Vec<Glob>,
+}
+
+impl FilterArgs {
+    /// The filters asked for.
+    pub fn filters(&self) -> Filters {
+        Filters { include: self.include.clone(), exclude: self.exclude.clone() }
+    }
 }
 
 /// Arguments of `assess`.

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod context;
 mod exit;
+mod filters;
 mod found;
 mod gather;
 mod models;

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::context::Context;
 use crate::exit::{Failure, last_fault};
+use crate::filters::{Filters, LeftOut};
 use crate::models::UNREAD;
 use crate::progress;
 use crate::report::{ArtifactReport, DigestSet};
@@ -28,6 +29,8 @@ pub struct Scanned {
     pub files: Vec<ScannedFile>,
     /// What was not looked at.
     pub skipped: Vec<Skipped>,
+    /// What was left out because somebody asked for it.
+    pub left_out: Vec<LeftOut>,
     /// Whether the work was interrupted before its end.
     pub incomplete: bool,
 }
@@ -82,8 +85,13 @@ pub fn limits(path: Option<&Path>) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
-/// Scans every file at or under `paths`, each given as shown and where it is.
-pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
+/// Scans every file at or under `paths`, each given as shown and where it is, that `filters` let through.
+pub fn scan_paths(
+    context: &Context,
+    paths: &[(String, PathBuf)],
+    filters: &Filters,
+    settings: ScanSettings<'_>,
+) -> Scanned {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     for (shown, path) in paths {
@@ -91,10 +99,18 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
         files.extend(walked.files);
         skipped.extend(walked.skipped);
     }
+    let mut left_out = Vec::new();
+    files.retain(|(shown, _)| match filters.leaves_out(shown) {
+        Some(reason) => {
+            left_out.push(LeftOut { path: shown.clone(), reason });
+            false
+        }
+        None => true,
+    });
     // One file under several spellings is looked at once.
     let mut seen = HashSet::new();
     files.retain(|(_, path)| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    Scanned { skipped, ..scan_files(context, &files, settings) }
+    Scanned { skipped, left_out, ..scan_files(context, &files, settings) }
 }
 
 /// Scans exactly `files`, each given as shown and where it is.
@@ -116,7 +132,7 @@ pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: Scan
         if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
     let incomplete = results.iter().any(Option::is_none);
-    Scanned { files: results.into_iter().flatten().collect(), skipped: Vec::new(), incomplete }
+    Scanned { files: results.into_iter().flatten().collect(), incomplete, ..Scanned::default() }
 }
 
 /// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.

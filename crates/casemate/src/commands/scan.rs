@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cli::{Format, ScanArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::filters::{self, Filters};
 use crate::gather;
 use crate::policy::ScanPolicy;
 use crate::render::{self, Style};
@@ -46,6 +47,7 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     report.evidence = evidence;
     report.finished_at = context.now();
     report.remarks = remarks(&scanned.skipped, scanned.incomplete);
+    report.remarks.extend(filters::remark(&scanned.left_out));
     if args.policy != "standard" {
         report.remarks.push(format!("severities are those of the policy `{}`", args.policy));
     }
@@ -66,9 +68,10 @@ fn plain(context: &Context, args: &ScanArgs, limits: &Limits) -> Result<Scanned,
             _ => paths.push((shown, path.clone())),
         }
     }
-    let walked = scan_paths(context, &paths, settings);
+    let walked = scan_paths(context, &paths, &args.filters.filters(), settings);
     scanned.files.extend(walked.files);
     scanned.skipped.extend(walked.skipped);
+    scanned.left_out.extend(walked.left_out);
     scanned.incomplete |= walked.incomplete;
     Ok(scanned)
 }
@@ -114,6 +117,11 @@ fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(
     }
     let project = context.project(None)?;
     match State::exists(&project) {
+        // Evidence is about a model whole, and this would not be.
+        true if !args.filters.filters().is_empty() => {
+            context.say("not recorded in the ledger: evidence is about a whole model, and globs choose files of it");
+            Ok(None)
+        }
         true => Ok(Some((State::open_existing(&project)?, path))),
         false => Ok(None),
     }
@@ -133,7 +141,7 @@ fn record(
         Err(error) => {
             context.say(&format!("not recorded in the ledger: {error}"));
             let settings = ScanSettings { limits, hash: true };
-            return Ok((scan_paths(context, &[(shown, path.to_owned())], settings), Vec::new()));
+            return Ok((scan_paths(context, &[(shown, path.to_owned())], &Filters::default(), settings), Vec::new()));
         }
     };
     if scanned.incomplete {
@@ -188,6 +196,7 @@ fn fill(report: &mut Report, scanned: Scanned, exit: Exit) {
     report.summary.insert("files", json!(scanned.files.len()));
     report.summary.insert("bytes", json!(scanned.files.iter().map(|file| file.report.size).sum::<u64>()));
     report.summary.insert("skipped", json!(scanned.skipped));
+    report.summary.insert("left_out", json!(scanned.left_out));
     report.summary.insert("incomplete", json!(scanned.incomplete));
     report.artifacts = scanned.files.into_iter().map(|file| file.report).collect();
 }

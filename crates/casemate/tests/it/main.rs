@@ -5,6 +5,7 @@
 mod evasions;
 mod examples;
 mod failures;
+mod filters;
 mod ledger;
 mod scan;
 mod waivers;
