@@ -66,6 +66,10 @@ pub enum Format {
     Sarif,
     /// One row a control (check) or finding (scan).
     Csv,
+    /// JUnit XML, for the test views of CI systems.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
     /// A badge, SVG.
     Badge,
 }
@@ -115,7 +119,7 @@ pub struct InitArgs {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate check                      the project here\n  casemate check examples/digits -o report.html\n  casemate check --stage release      with the release gate\n\nFormats: text json markdown html sarif csv badge"
+    after_help = "Examples:\n  casemate check                      the project here\n  casemate check examples/digits -o report.html\n  casemate check --stage release      with the release gate\n\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct CheckArgs {
     /// Project directory.
@@ -135,7 +139,7 @@ pub struct CheckArgs {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv badge"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct ScanArgs {
     /// Files and directories; `-` is standard input.

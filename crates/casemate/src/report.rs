@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use casemate_assess::assessment::{Action, CapabilityGap, FrameworkCoverage, ModelAssessment};
 use casemate_assess::gate::GateVerdict;
 use casemate_assess::{Assessment, ControlState, State};
-use casemate_core::{Digest, Finding, Measurement, Outcome, Timestamp};
+use casemate_core::{Digest, Finding, Measurement, Outcome, Severity, Timestamp};
 use serde::Serialize;
 
 /// Schema id of [`Report`].
@@ -44,6 +44,9 @@ pub struct Report {
     /// What a reader has to know besides: what was not looked at, an interruption, a policy.
     #[serde(skip)]
     pub remarks: Vec<String>,
+    /// Severity from which a finding fails the run, for formats that show failures one by one.
+    #[serde(skip)]
+    pub fail_on: Severity,
     /// How the project is named on the command line, for hints: `-C DIR `, or nothing.
     #[serde(skip)]
     pub at: String,
@@ -165,6 +168,7 @@ impl Report {
             evidence: Vec::new(),
             summary: BTreeMap::new(),
             remarks: Vec::new(),
+            fail_on: Severity::High,
             at: String::new(),
             posture: None,
         }

@@ -21,8 +21,17 @@ use crate::scanning::{Scanned, limits, scan_model};
 use crate::state::{State, describe};
 
 /// Formats a posture comes in.
-pub const FORMATS: &[Format] =
-    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+pub const FORMATS: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Html,
+    Format::Sarif,
+    Format::Csv,
+    Format::Junit,
+    Format::Github,
+    Format::Badge,
+];
 
 /// A model that was scanned.
 struct ScannedModel {
@@ -79,6 +88,8 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     report.summary.insert("incomplete", json!(incomplete));
     let gate = posture.gate.as_ref().map_or(GateOutcome::Unknown, |gate| gate.outcome);
     report.posture = Some(posture);
+    // Without a bar of its own the gate decides; single files are then shown by the bar of `scan`.
+    report.fail_on = args.fail_on.unwrap_or(Severity::High);
     let exit = exit(gate, &report, args.fail_on, incomplete || unseen);
     report.outcome = match exit {
         Exit::Passed => Outcome::Pass,

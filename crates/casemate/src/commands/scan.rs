@@ -27,8 +27,17 @@ const STDIN_BYTES_MAX: u64 = 1 << 30;
 const WIDTH: usize = 100;
 
 /// Formats a scan comes in.
-const FORMATS: &[Format] =
-    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+const FORMATS: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Html,
+    Format::Sarif,
+    Format::Csv,
+    Format::Junit,
+    Format::Github,
+    Format::Badge,
+];
 
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
@@ -45,6 +54,7 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
 
     let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
     report.evidence = evidence;
+    report.fail_on = args.fail_on;
     report.finished_at = context.now();
     report.remarks = remarks(&scanned.skipped, scanned.incomplete);
     report.remarks.extend(filters::remark(&scanned.left_out));

@@ -7,6 +7,7 @@ mod examples;
 mod failures;
 mod filters;
 mod ledger;
+mod pipelines;
 mod scan;
 mod waivers;
 
