@@ -11,7 +11,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use casemate_core::{Digest, FileSource};
 use rayon::prelude::*;
@@ -261,8 +261,8 @@ impl Snapshot {
 }
 
 /// What tells that a file was written to or replaced.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
     is_file: bool,
     size_bytes: u64,
     modified: Option<SystemTime>,
@@ -271,7 +271,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    /// The stamp of a file with this metadata.
+    pub fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt;
         Self {
@@ -281,6 +282,21 @@ impl Stamp {
             #[cfg(unix)]
             inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+impl Stamp {
+    /// Whether the file had been left alone for `margin` at `now`: any later change shows in its stamp, however coarse the clock
+    /// of the file system. Never on systems that do not say when an inode changed.
+    pub fn is_settled(&self, now: SystemTime, margin: Duration) -> bool {
+        #[cfg(unix)]
+        let changed = {
+            let (seconds, nanoseconds) = (u64::try_from(self.inode.2).ok(), u32::try_from(self.inode.3).ok());
+            seconds.zip(nanoseconds).and_then(|(s, ns)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(s, ns)))
+        };
+        #[cfg(not(unix))]
+        let changed: Option<SystemTime> = None;
+        changed.and_then(|changed| now.duration_since(changed).ok()).is_some_and(|age| age >= margin)
     }
 }
 

@@ -134,6 +134,9 @@ pub struct CheckArgs {
     /// Limits for reading untrusted files (TOML).
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
+    /// Scan every file again, and keep no verdicts.
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// Arguments of `scan`.
@@ -160,6 +163,9 @@ pub struct ScanArgs {
     /// Do not append evidence to the project's ledger.
     #[arg(long)]
     pub no_record: bool,
+    /// Scan every file again, and keep no verdicts.
+    #[arg(long)]
+    pub no_cache: bool,
     /// Which files are looked at.
     #[command(flatten)]
     pub filters: FilterArgs,

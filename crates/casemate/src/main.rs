@@ -4,6 +4,7 @@
 //! evidence, reports and an exit code. Reading order: [`cli`], [`context`], [`commands`], [`scanning`], [`gather`],
 //! [`posture`], [`report`], [`render`].
 
+mod cache;
 mod catalogue;
 mod cli;
 mod commands;

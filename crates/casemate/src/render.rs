@@ -205,7 +205,7 @@ fn is_clean(report: &Report) -> bool {
 fn looked_at(report: &Report, rules: &[&Meta]) -> String {
     let mut objects = std::collections::BTreeMap::new();
     for (format, n) in report.artifacts.iter().flat_map(|artifact| &artifact.objects) {
-        *objects.entry(*format).or_insert(0u64) += n;
+        *objects.entry(&**format).or_insert(0u64) += n;
     }
     let kinds: Vec<String> = objects.iter().map(|(format, n)| format!("{n} {}", safe(format))).collect();
     let tensors: u64 = report.artifacts.iter().map(|artifact| artifact.tensors).sum();

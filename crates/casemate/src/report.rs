@@ -3,6 +3,7 @@
 //! Its JSON is the contract `casemate.report/v1`; every renderer reads this and nothing else, so no number can appear in
 //! one format and differ in another.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use casemate_assess::assessment::{Action, CapabilityGap, FrameworkCoverage, ModelAssessment};
@@ -90,7 +91,7 @@ pub struct ArtifactReport {
     /// Digest of the content, unless hashing was turned off.
     pub digest: Option<DigestSet>,
     /// Format of the file itself.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// `clean`, `suspicious`, `malicious` or `unscannable`.
     pub verdict: casemate_artifact::Verdict,
     /// What was found in it.
@@ -102,7 +103,7 @@ pub struct ArtifactReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<String>,
     /// Number of objects inside, of each format.
-    pub objects: BTreeMap<&'static str, u64>,
+    pub objects: BTreeMap<Cow<'static, str>, u64>,
     /// Number of tensors.
     pub tensors: u64,
 }

@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
-use casemate_provenance::{HashChoice, Manifest, Snapshot, hash, sha256};
+use casemate_provenance::{HashChoice, Manifest, Snapshot, Stamp, hash, sha256};
 use rayon::prelude::*;
 
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::exit::{Failure, last_fault};
 use crate::filters::{Filters, LeftOut};
@@ -50,21 +52,32 @@ pub struct ScannedFile {
     pub is_model: bool,
     /// Where it is, unless it came from elsewhere.
     pub place: Option<PathBuf>,
+    /// How long it took to scan, where the verdict may be kept for later runs.
+    pub keep: Option<Duration>,
 }
 
 /// How to scan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ScanSettings<'a> {
     /// Bounds.
     pub limits: &'a Limits,
     /// Whether to compute digests.
     pub hash: bool,
+    /// Verdicts of earlier runs, for files whose digest is known.
+    pub cache: Option<&'a Cache>,
+    /// Digests that are known already, by path as shown. Whoever knows them answers for it that the files hold still.
+    pub known: Option<&'a HashMap<&'a str, Digest>>,
 }
 
 /// Digest over everything a scan verdict rests on besides the bytes: rule files, detectors, formats, version.
 pub fn rules_digest() -> Digest {
+    digest_of_rules(RULE_FILES)
+}
+
+/// [`rules_digest`] with these rule files.
+pub fn digest_of_rules(files: &[(&str, &str)]) -> Digest {
     let mut text = format!("casemate-rules-v1\0{PROBE_VERSION}\0{}\0", env!("CARGO_PKG_VERSION"));
-    for (name, content) in RULE_FILES {
+    for (name, content) in files {
         text.extend([name, "\0", content, "\0"]);
     }
     DETECTORS.iter().for_each(|detector| text.extend([detector.meta().id, "\0"]));
@@ -147,6 +160,7 @@ pub fn scan_model(
     shown: &str,
     path: &Path,
     limits: &Limits,
+    cache: Option<&Cache>,
 ) -> Result<(Manifest, Scanned), ManifestError> {
     let snapshot = Snapshot::take(path, &|_| ())?;
     let root = shown.trim_end_matches('/');
@@ -159,7 +173,13 @@ pub fn scan_model(
             (name, root) => (format!("{root}/{name}"), file.clone()),
         })
         .collect();
-    let mut scanned = scan_files(context, &files, ScanSettings { limits, hash: false });
+    let digests: HashMap<&str, Digest> = files
+        .iter()
+        .zip(&snapshot.manifest.entries)
+        .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
+        .collect();
+    let settings = ScanSettings { limits, hash: false, cache, known: Some(&digests) };
+    let mut scanned = scan_files(context, &files, settings);
     snapshot.still_holds()?;
     scanned.skipped = snapshot
         .manifest
@@ -171,40 +191,75 @@ pub fn scan_model(
             matters: false,
         })
         .collect();
-    let digests: HashMap<&str, Digest> = files
-        .iter()
-        .zip(&snapshot.manifest.entries)
-        .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
-        .collect();
     for file in &mut scanned.files {
+        // Now it is known that what was judged is what was hashed.
+        if let Some((cache, digest)) = cache.zip(digests.get(file.report.path.as_str())) {
+            cache.put(file, *digest);
+        }
         file.report.digest = digests.get(file.report.path.as_str()).map(|sha256| DigestSet { sha256: *sha256 });
     }
     Ok((snapshot.manifest, scanned))
 }
 
 fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings<'_>) -> ScannedFile {
-    let mut file = match FileSource::open(path) {
-        Ok(source) => scan_source(scanner, shown, Arc::new(source), settings),
+    let stamp = || std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+    let before = stamp();
+    let opened = FileSource::open(path).map(Arc::new);
+    let source: SharedSource = match opened {
+        Ok(source) => source,
         Err(error) => {
             let mut file = not_judged(shown, 0, format!("cannot be read: {error}"));
-            file.report.format = UNREAD;
-            file
+            file.report.format = UNREAD.into();
+            file.place = Some(path.to_owned());
+            return file;
         }
     };
-    file.place = Some(path.to_owned());
+    let size = source.size_bytes();
+    let known = settings.known.and_then(|known| known.get(shown)).copied();
+    let digest = match (known, settings.hash) {
+        (None, true) => match sha256_of(&source) {
+            Ok(digest) => Some(digest),
+            Err(why) => return ScannedFile { place: Some(path.to_owned()), ..not_judged(shown, size, why) },
+        },
+        (known, _) => known,
+    };
+    let cached = settings.cache.zip(digest);
+    if let Some(file) = cached.and_then(|(cache, digest)| cache.get(shown, size, digest)) {
+        return ScannedFile { place: Some(path.to_owned()), ..file };
+    }
+    let began = Instant::now();
+    let mut file = ScannedFile { place: Some(path.to_owned()), ..judged(scanner, shown, source, digest) };
+    file.keep = cached.filter(|_| may_be_kept(before.as_ref())).map(|_| began.elapsed());
+    // What was judged must be what was hashed: a file swapped between the two would leave its verdict to the other. Where the
+    // digest was known before, only whoever knew it can tell.
+    if let Some((cache, digest)) = cached.filter(|_| known.is_none() && before == stamp()) {
+        cache.put(&file, digest);
+    }
     file
+}
+
+/// Whether a change of the file from now on would show in its stamp. Writes through a mapping show when the system writes them
+/// back, which is the one change this does not see.
+fn may_be_kept(stamp: Option<&Stamp>) -> bool {
+    const LEFT_ALONE_MIN: Duration = Duration::from_secs(2);
+    stamp.is_some_and(|stamp| stamp.is_settled(SystemTime::now(), LEFT_ALONE_MIN))
 }
 
 /// Scans one source, called `shown`.
 pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, settings: ScanSettings<'_>) -> ScannedFile {
+    match settings.hash.then(|| sha256_of(&source)).transpose() {
+        Ok(digest) => judged(scanner, shown, source, digest),
+        Err(why) => not_judged(shown, source.size_bytes(), why),
+    }
+}
+
+fn sha256_of(source: &SharedSource) -> Result<Digest, String> {
+    let hashes = hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ());
+    hashes.map(|hashes| hashes.sha256).map_err(|error| format!("cannot be read: {error}"))
+}
+
+fn judged(scanner: &Scanner, shown: &str, source: SharedSource, digest: Option<Digest>) -> ScannedFile {
     let size = source.size_bytes();
-    let digest = match settings.hash {
-        true => match hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ()) {
-            Ok(hashes) => Some(hashes.sha256),
-            Err(error) => return not_judged(shown, size, format!("cannot be read: {error}")),
-        },
-        false => None,
-    };
     // A fault of ours in one file must neither end the run nor pass as clean.
     match catch_unwind(AssertUnwindSafe(|| scanner.scan(shown, source))) {
         Ok(scan) => scanned(scan, digest),
@@ -222,16 +277,17 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         has_template: scan.has_template,
         is_model: scan.is_model,
         place: None,
+        keep: None,
         report: ArtifactReport {
             path: scan.path,
             size: scan.size_bytes,
             digest: digest.map(|sha256| DigestSet { sha256 }),
-            format: scan.format,
+            format: scan.format.into(),
             verdict: scan.verdict,
             findings: scan.findings,
             findings_left_out: scan.findings_left_out,
             imports: scan.imports.into_iter().collect(),
-            objects,
+            objects: objects.into_iter().map(|(format, n)| (format.into(), n)).collect(),
             tensors: scan.tensors,
         },
     }
@@ -255,11 +311,12 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         has_template: false,
         is_model: false,
         place: None,
+        keep: None,
         report: ArtifactReport {
             path: shown.into(),
             size,
             digest: None,
-            format: "unknown",
+            format: "unknown".into(),
             verdict: Verdict::Unscannable,
             findings: vec![finding],
             findings_left_out: 0,

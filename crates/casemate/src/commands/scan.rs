@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
-use casemate_core::{Limits, MemorySource, Outcome, Severity};
+use casemate_core::{MemorySource, Outcome, Severity};
 use serde_json::json;
 
+use crate::cache::Cache;
 use crate::cli::{Format, ScanArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -45,9 +46,14 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
-    let (mut scanned, evidence) = match recording_state(context, args)? {
-        Some((state, path)) => record(context, state, path, &limits, started)?,
-        None => (plain(context, args, &limits)?, Vec::new()),
+    let recording = recording_state(context, args)?;
+    // A configuration that cannot be read is the business of commands that need one.
+    let project = (!args.no_cache && !args.no_hash).then(|| context.project(None).ok()).flatten();
+    let cache = project.and_then(|project| Cache::open(context, &project, &limits));
+    let settings = ScanSettings { limits: &limits, hash: !args.no_hash, cache: cache.as_ref(), known: None };
+    let (mut scanned, evidence) = match recording {
+        Some((state, path)) => record(context, state, path, settings, started)?,
+        None => (plain(context, args, settings)?, Vec::new()),
     };
     // Evidence holds what was found; a policy changes what this run says of it, no more.
     policy.apply(&mut scanned);
@@ -58,6 +64,8 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     report.finished_at = context.now();
     report.remarks = remarks(&scanned.skipped, scanned.incomplete);
     report.remarks.extend(filters::remark(&scanned.left_out));
+    report.remarks.extend(cache.as_ref().and_then(|cache| cache.close(context)));
+    report.summary.insert("from_cache", json!(cache.as_ref().map_or(0, Cache::taken)));
     if args.policy != "standard" {
         report.remarks.push(format!("severities are those of the policy `{}`", args.policy));
     }
@@ -67,14 +75,13 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
 }
 
 /// Scans what the arguments name, without recording anything.
-fn plain(context: &Context, args: &ScanArgs, limits: &Limits) -> Result<Scanned, Failure> {
-    let settings = ScanSettings { limits, hash: !args.no_hash };
+fn plain(context: &Context, args: &ScanArgs, settings: ScanSettings<'_>) -> Result<Scanned, Failure> {
     let mut paths = Vec::new();
     let mut scanned = Scanned::default();
     for path in &args.paths {
         let shown = path.to_string_lossy().replace('\\', "/");
         match shown.as_str() {
-            "-" => scanned.files.push(stdin(limits, settings)?),
+            "-" => scanned.files.push(stdin(settings)?),
             _ => paths.push((shown, path.clone())),
         }
     }
@@ -91,7 +98,7 @@ fn name(args: &ScanArgs) -> String {
     names.join(" ")
 }
 
-fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Failure> {
+fn stdin(settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::not_evaluated(format!("standard input: {error}")))?;
@@ -104,7 +111,7 @@ fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning:
             "standard input holds more than 1 GiB; scan it as a file, which is read by ranges",
         ));
     }
-    Ok(scan_source(&Scanner::new(limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
+    Ok(scan_source(&Scanner::new(settings.limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
 }
 
 /// The project's ledger and the path to record, where there is a ledger and what is scanned is one model.
@@ -142,15 +149,14 @@ fn record(
     context: &Context,
     mut state: State,
     path: &Path,
-    limits: &Limits,
+    settings: ScanSettings<'_>,
     started: casemate_core::Timestamp,
 ) -> Result<(Scanned, Vec<String>), Failure> {
     let shown = path.to_string_lossy().replace('\\', "/");
-    let (manifest, scanned) = match scan_model(context, &shown, path, limits) {
+    let (manifest, scanned) = match scan_model(context, &shown, path, settings.limits, settings.cache) {
         Ok(scanned) => scanned,
         Err(error) => {
             context.say(&format!("not recorded in the ledger: {error}"));
-            let settings = ScanSettings { limits, hash: true };
             return Ok((scan_paths(context, &[(shown, path.to_owned())], &Filters::default(), settings), Vec::new()));
         }
     };
