@@ -209,6 +209,7 @@ impl Entry {
         ScannedFile {
             report: ArtifactReport {
                 path: self.path,
+                member: None,
                 size: self.size,
                 digest: Some(DigestSet { sha256: self.sha256 }),
                 format: Cow::Owned(self.format),
@@ -218,6 +219,7 @@ impl Entry {
                 imports: self.imports,
                 objects: self.objects.into_iter().map(|(format, n)| (Cow::Owned(format), n)).collect(),
                 tensors: self.tensors,
+                registration: None,
             },
             bytes_unclaimed: self.bytes_unclaimed,
             runs_code_by_design: self.runs_code_by_design,

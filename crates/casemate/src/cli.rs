@@ -83,6 +83,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Scan model files for code, hidden content and injection
     Scan(ScanArgs),
+    /// Find models wherever they lie, and say which of them the project knows
+    Inventory(InventoryArgs),
     /// Compute the score from the ledger, without gathering anything
     Assess(AssessArgs),
     /// Write the report of the last assessment: markdown, html, json, sarif, csv, badge
@@ -166,6 +168,29 @@ pub struct ScanArgs {
     /// Scan every file again, and keep no verdicts.
     #[arg(long)]
     pub no_cache: bool,
+    /// Which files are looked at.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+/// Arguments of `inventory`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Finds models by content: in hidden directories and caches, behind any name, in zip, tar, wheel and compressed archives, in layers of\ncontainer images (`docker save`, OCI layouts). Not looked for: models in the history of version control, endpoints on the network.\n\nEach is held against what casemate.toml declares and the ledger holds scans of; the basis is said with each:\n  known         content of a declared model\n  scanned       content that was scanned in this project, and is declared nowhere\n  unregistered  neither\n  altered       name of a known model with other content, or a declared model that changed since its scan\n  quarantined   content of a model declared as quarantined or revoked\n  unjudged      it could not be told whether the file holds a model\n\nIn a project with a ledger a whole sweep becomes evidence (supply.inventory, control MON-10), which passes only when the roots in\n`[inventory]` of casemate.toml were all swept.\n\nExamples:\n  casemate inventory                                the project and the roots it declares\n  casemate inventory ~/.cache/huggingface /srv/models --format csv -o models.csv\n  docker save my-image -o image.tar && casemate inventory image.tar --fail-on-unregistered\n\nExit codes: 0 otherwise · 1 an altered, quarantined, suspicious or malicious model, or with --fail-on-unregistered an unregistered\none · 2 usage · 3 something could not be read or judged · 4 the ledger does not verify\nFormats: text json csv"
+)]
+pub struct InventoryArgs {
+    /// Directories and files [default: the project and its declared roots].
+    #[arg(value_name = "ROOT")]
+    pub roots: Vec<PathBuf>,
+    /// Fail on models that are neither declared nor scanned here.
+    #[arg(long)]
+    pub fail_on_unregistered: bool,
+    /// Limits for reading untrusted files (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+    /// Do not append evidence to the project's ledger.
+    #[arg(long)]
+    pub no_record: bool,
     /// Which files are looked at.
     #[command(flatten)]
     pub filters: FilterArgs,

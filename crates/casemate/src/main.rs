@@ -14,6 +14,7 @@ mod exit;
 mod filters;
 mod found;
 mod gather;
+mod inventory;
 mod models;
 mod policy;
 mod posture;
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => commands::init::run(&context, args),
         Command::Check(args) => interruptible(|| commands::check::run(&context, args)),
         Command::Scan(args) => interruptible(|| commands::scan::run(&context, args)),
+        Command::Inventory(args) => interruptible(|| commands::inventory::run(&context, args)),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

@@ -86,6 +86,9 @@ pub struct DigestSet {
 pub struct ArtifactReport {
     /// Path as given, `/` between components.
     pub path: String,
+    /// Path inside the file, members joined by `!`, for a model that lies in an archive (`inventory`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Digest of the content, unless hashing was turned off.
@@ -106,6 +109,56 @@ pub struct ArtifactReport {
     pub objects: BTreeMap<Cow<'static, str>, u64>,
     /// Number of tensors.
     pub tensors: u64,
+    /// Whether the project knows it (`inventory`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
+}
+
+/// What the project knows of a model that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Registration {
+    /// How it stands.
+    pub status: RegistrationStatus,
+    /// The model it belongs to, or looks like.
+    pub model: Option<String>,
+    /// What the status is based on.
+    pub basis: String,
+}
+
+/// How a model that was found stands with the project, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationStatus {
+    /// Its content is that of a declared model.
+    Known,
+    /// Its content was scanned in this project, but nobody declared it.
+    Scanned,
+    /// Nothing here knows it.
+    Unregistered,
+    /// It could not be told whether it is or holds a model.
+    Unjudged,
+    /// It carries the name of a model that is known with other content.
+    Altered,
+    /// Its content is that of a model that was quarantined or revoked.
+    Quarantined,
+}
+
+impl RegistrationStatus {
+    /// All, the worst first.
+    pub const ALL: [Self; 6] =
+        [Self::Quarantined, Self::Altered, Self::Unjudged, Self::Unregistered, Self::Scanned, Self::Known];
+
+    /// The lower-case word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Scanned => "scanned",
+            Self::Unregistered => "unregistered",
+            Self::Unjudged => "unjudged",
+            Self::Altered => "altered",
+            Self::Quarantined => "quarantined",
+        }
+    }
 }
 
 /// Where the project stands.

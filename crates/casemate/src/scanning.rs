@@ -128,24 +128,34 @@ pub fn scan_paths(
 
 /// Scans exactly `files`, each given as shown and where it is.
 pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
-    let bytes = files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
-    let bar = progress::bar(context, "scanning", bytes);
     let scanner = Scanner::new(settings.limits.clone());
+    let results = each_file(context, "scanning", files, &|shown, path| scan_file(&scanner, shown, path, settings));
+    let incomplete = results.iter().any(Option::is_none);
+    Scanned { files: results.into_iter().flatten().collect(), incomplete, ..Scanned::default() }
+}
+
+/// What `look` says of each of `files`, in parallel, under a progress bar; `None` for those after an interruption.
+pub fn each_file<T: Send>(
+    context: &Context,
+    what: &str,
+    files: &[(String, PathBuf)],
+    look: &(dyn Fn(&str, &Path) -> T + Sync),
+) -> Vec<Option<T>> {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bar = progress::bar(context, what, files.iter().map(|(_, path)| size(path)).sum());
     let one = |(shown, path): &(String, PathBuf)| {
         if context.is_interrupted() {
             return None;
         }
         bar.set_message(shown.clone());
-        let file = scan_file(&scanner, shown, path, settings);
-        bar.inc(file.report.size);
-        Some(file)
+        let result = look(shown, path);
+        bar.inc(size(path));
+        Some(result)
     };
     // One file needs no second thread, and starting threads costs more than scanning it.
-    let results: Vec<_> =
-        if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
+    let results = if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
-    let incomplete = results.iter().any(Option::is_none);
-    Scanned { files: results.into_iter().flatten().collect(), incomplete, ..Scanned::default() }
+    results
 }
 
 /// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.
@@ -280,6 +290,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         keep: None,
         report: ArtifactReport {
             path: scan.path,
+            member: None,
             size: scan.size_bytes,
             digest: digest.map(|sha256| DigestSet { sha256 }),
             format: scan.format.into(),
@@ -289,6 +300,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
             imports: scan.imports.into_iter().collect(),
             objects: objects.into_iter().map(|(format, n)| (format.into(), n)).collect(),
             tensors: scan.tensors,
+            registration: None,
         },
     }
 }
@@ -314,6 +326,7 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         keep: None,
         report: ArtifactReport {
             path: shown.into(),
+            member: None,
             size,
             digest: None,
             format: "unknown".into(),
@@ -323,6 +336,7 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
             imports: Vec::new(),
             objects: std::collections::BTreeMap::new(),
             tensors: 0,
+            registration: None,
         },
     }
 }

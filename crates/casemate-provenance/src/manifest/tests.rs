@@ -228,3 +228,13 @@ fn a_file_is_settled_once_it_was_left_alone() {
     assert!(stamp.is_settled(now + Duration::from_secs(600), Duration::from_secs(500)));
     assert!(!stamp.is_settled(now - Duration::from_secs(600), Duration::from_secs(500)));
 }
+
+#[test]
+fn one_file_has_the_identity_of_its_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.onnx");
+    fs::write(&path, b"content").unwrap();
+    let manifest = Manifest::of_path(&path, &|_| ()).unwrap();
+    assert_eq!(Manifest::digest_of_file(7, manifest.entries[0].sha256), manifest.digest());
+    assert_ne!(Manifest::digest_of_file(8, manifest.entries[0].sha256), manifest.digest());
+}

@@ -56,6 +56,7 @@ pub fn finding(rule: &str, severity: Severity, path: &str, member: Option<&str>,
 fn file(path: &str, format: &'static str, verdict: Verdict, findings: Vec<Finding>) -> ArtifactReport {
     ArtifactReport {
         path: path.into(),
+        member: None,
         size: 46_812_345,
         digest: Some(DigestSet { sha256: Digest([7; 32]) }),
         format: format.into(),
@@ -65,6 +66,7 @@ fn file(path: &str, format: &'static str, verdict: Verdict, findings: Vec<Findin
         imports: vec!["torch._utils._rebuild_tensor_v2".into(), "collections.OrderedDict".into()],
         objects: BTreeMap::from([(format.into(), 1), ("pickle".into(), 1)]),
         tensors: 42,
+        registration: None,
     }
 }
 

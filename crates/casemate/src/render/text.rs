@@ -2,6 +2,7 @@
 //!
 //! Long lists are cut with a count, never silently; failing controls are always all named.
 
+mod inventory;
 mod paper;
 mod posture;
 
@@ -37,6 +38,7 @@ pub fn render(report: &Report, style: Style, rules: &[&Meta]) -> String {
     headline(&mut paper, report);
     match &report.posture {
         Some(posture) => posture::write(&mut paper, report, posture),
+        None if report.command == "inventory" => inventory::write(&mut paper, report),
         None => scan(&mut paper, report, rules),
     }
     for remark in &report.remarks {

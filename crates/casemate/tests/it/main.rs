@@ -7,6 +7,7 @@ mod evasions;
 mod examples;
 mod failures;
 mod filters;
+mod inventory;
 mod ledger;
 mod pipelines;
 mod scan;
