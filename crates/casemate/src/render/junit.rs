@@ -42,16 +42,16 @@ pub fn render(report: &Report) -> String {
     let all = || suites.iter().flat_map(|(_, cases)| cases);
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let name = text(&format!("casemate {}", report.command));
-    out.push_str(&format!("<testsuites name=\"{name}\"{}>\n", counts(all())));
+    // The schema counts what was skipped in suites only.
+    let (sums, _) = counts(all());
+    out.push_str(&format!("<testsuites name=\"{name}\"{sums}>\n"));
     let notes: Vec<String> = remarks(report).iter().map(|remark| text(remark)).collect();
     for (i, (suite, cases)) in suites.iter().enumerate() {
         let began = report.started_at.to_string();
         let began = began.get(..19).unwrap_or_default();
-        out.push_str(&format!(
-            "  <testsuite name=\"{}\" timestamp=\"{began}\"{}>\n",
-            text(&format!("casemate {}: {suite}", report.command)),
-            counts(cases.iter())
-        ));
+        let name = text(&format!("casemate {}: {suite}", report.command));
+        let (sums, skipped) = counts(cases.iter());
+        out.push_str(&format!("  <testsuite name=\"{name}\" timestamp=\"{began}\"{sums} skipped=\"{skipped}\">\n"));
         let class = format!("casemate.{}.{}", report.command, suite.replace(' ', "."));
         cases.iter().for_each(|case| out.push_str(&written(case, &class)));
         if i == 0 && !notes.is_empty() {
@@ -154,8 +154,8 @@ fn written(case: &Case, class: &str) -> String {
     }
 }
 
-/// The counting attributes of a suite.
-fn counts<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
+/// The counting attributes of suites, and how many cases were skipped.
+fn counts<'a>(cases: impl Iterator<Item = &'a Case>) -> (String, usize) {
     let (mut tests, mut failures, mut errors, mut skipped) = (0, 0, 0, 0);
     for case in cases {
         tests += 1;
@@ -166,7 +166,7 @@ fn counts<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
             Ending::Error(_) => errors += 1,
         }
     }
-    format!(" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"")
+    (format!(" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\""), skipped)
 }
 
 /// `raw` for an attribute or an element: on one safe line, markup escaped, without the two characters XML 1.0 has no way to say.
