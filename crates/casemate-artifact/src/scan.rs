@@ -58,8 +58,10 @@ pub struct Scan {
 /// One object in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScannedObject {
-    /// Path inside the file, members joined by `!`; empty for the file itself.
+    /// Path inside the file, members joined by `!`; empty for the file itself. Hostile archives have several of one name.
     pub member: String,
+    /// How deep it lies; 0 for the file itself.
+    pub depth: u32,
     /// Format.
     pub format: &'static str,
     /// Size in bytes.
@@ -92,7 +94,8 @@ impl Scanner {
         self.scan_each(path, source, &mut |_, _| ())
     }
 
-    /// As [`Scanner::scan`]; `visit` gets every object with its bytes, listed or not, a parent before what is in it.
+    /// As [`Scanner::scan`]; `visit` gets every object with its bytes, listed or not: a parent, then everything
+    /// in it, then what comes after it.
     pub fn scan_each(
         &self,
         path: &str,
@@ -258,6 +261,7 @@ fn note(
     scan.imports.extend(imports.take(10_000_usize.saturating_sub(scan.imports.len())));
     ScannedObject {
         member: work.member.clone(),
+        depth: work.depth,
         format,
         size_bytes: work.source.size_bytes(),
         is_model: meta.is_some_and(|meta| meta.is_model) || MODEL_ARCHIVES.contains(&format),

@@ -9,7 +9,7 @@ mod media;
 mod reference;
 mod self_test;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,10 +156,40 @@ impl Place {
     }
 }
 
-/// What one object of a file turned out to be.
+/// What the objects of a file turned out to be.
+#[derive(Default)]
+struct Seen {
+    models: Vec<Model>,
+    /// How deep the model lies whose insides are being visited.
+    inside: Option<u32>,
+    /// Names of objects of unknown format that are media.
+    media: HashSet<String>,
+    /// Names of objects of unknown format that are not: an archive may hold both under one name.
+    strange: HashSet<String>,
+}
+
 struct Model {
     object: ScannedObject,
     sha256: Result<Digest, String>,
+}
+
+impl Seen {
+    /// Takes the next object: a parent comes before what is in it, so depth tells where a model ends, whatever the names say.
+    fn visit(&mut self, object: &ScannedObject, source: &SharedSource) {
+        if self.inside.is_some_and(|depth| object.depth <= depth) {
+            self.inside = None;
+        }
+        // What is inside of a model is part of it.
+        if object.is_model && self.inside.is_none() {
+            self.inside = Some(object.depth);
+            self.models.push(Model { object: object.clone(), sha256: sha256(source) });
+        }
+        if object.format == "unknown" {
+            let is_media = media::holds_no_model(source.as_ref());
+            let names = if is_media { &mut self.media } else { &mut self.strange };
+            names.insert(object.member.clone());
+        }
+    }
 }
 
 /// The models in the file at `path`, and its size. A file of which it cannot be told is listed itself.
@@ -175,30 +205,22 @@ fn file(
         Err(error) => return (0, vec![unjudged(not_judged(shown, 0, format!("cannot be read: {error}")).report)]),
     };
     let size = source.size_bytes();
-    let mut models: Vec<Model> = Vec::new();
-    let mut media: Vec<String> = Vec::new();
-    let mut visit = |object: &ScannedObject, source: &SharedSource| {
-        // What is inside of a model is part of it.
-        let inside = models.iter().any(|model| is_inside(&object.member, &model.object.member));
-        if object.is_model && !inside {
-            models.push(Model { object: object.clone(), sha256: sha256(source) });
-        }
-        if object.format == "unknown" && media::holds_no_model(source.as_ref()) {
-            media.push(object.member.clone());
-        }
-    };
+    let mut seen = Seen::default();
+    let mut visit = |object: &ScannedObject, source: &SharedSource| seen.visit(object, source);
     let scan = catch_unwind(AssertUnwindSafe(|| scanner.scan_each(shown, Arc::clone(&source), &mut visit)));
     let Ok(scan) = scan else {
         let what = format!("the scanner failed on this file at {}; please report it", last_fault());
         return (size, vec![unjudged(not_judged(shown, size, what).report)]);
     };
+    let Seen { models, media, strange, .. } = seen;
     // An archive that is registered whole makes what is inside known as well.
     let whole = models.iter().any(|model| !model.object.member.is_empty()).then(|| sha256(&source).ok()).flatten();
     let mut reports: Vec<ArtifactReport> = models
         .iter()
         .map(|model| of_model(&scan, model, names, whole.map(|sha256| (size, sha256)), reference))
         .collect();
-    let gaps = gaps(&scan, &models, &media);
+    let is_media = |member: &str| media.contains(member) && !strange.contains(member);
+    let gaps = gaps(&scan, &models, &is_media);
     if !gaps.is_empty() {
         let mut report = not_judged(shown, size, String::new()).report;
         report.format = scan.format.into();
@@ -259,11 +281,11 @@ fn of_model(
 
 /// What keeps one from telling whether there are more models in a file: everything that could not be judged outside of those
 /// found, apart from media.
-fn gaps(scan: &Scan, models: &[Model], media: &[String]) -> Vec<Finding> {
+fn gaps(scan: &Scan, models: &[Model], is_media: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let is_gap = |finding: &&Finding| {
         let member = finding.location.member.as_deref().unwrap_or_default();
         let in_model = models.iter().any(|model| is_inside(member, &model.object.member));
-        let is_media = finding.rule == "unknown-format" && media.iter().any(|name| name == member);
+        let is_media = finding.rule == "unknown-format" && is_media(member);
         Verdict::of(finding) == Verdict::Unscannable && !in_model && !is_media
     };
     let mut gaps: Vec<Finding> = scan.findings.iter().filter(is_gap).cloned().collect();

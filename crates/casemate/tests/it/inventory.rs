@@ -186,6 +186,24 @@ fn altered_and_quarantined_models_are_told_and_copies_grouped() {
 }
 
 #[test]
+fn members_of_one_name_do_not_hide_each_other() {
+    let random: Vec<u8> = (0..200u8).map(|i| i.wrapping_mul(97) | 0x80).collect();
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    let twins = tar(&[("a", scan::HARMLESS), ("a", b"\x80\x02}q\0."), ("a!b", b"\x80\x02]q\0.")]);
+    let mixed = tar(&[("m", png), ("m", &random), ("m", png)]);
+    let media = tar(&[("m", png)]);
+    let directory = scan::folder(&[("twins.tar", &twins), ("mixed.tar", &mixed), ("media.tar", &media)]);
+    let (_, report) = sweep(directory.path(), &["."]);
+    let artifacts = report["artifacts"].as_array().unwrap();
+    let of = |path: &str| artifacts.iter().filter(|model| model["path"] == path).collect::<Vec<_>>();
+    let digests: std::collections::BTreeSet<String> =
+        of("twins.tar").iter().map(|model| model["digest"]["sha256"].to_string()).collect();
+    assert_eq!(digests.len(), 3, "{report:#}");
+    assert!(of("mixed.tar").iter().any(|file| file["registration"]["status"] == "unjudged"), "{report:#}");
+    assert!(of("media.tar").is_empty());
+}
+
+#[test]
 fn what_cannot_be_judged_is_named_and_ends_with_three() {
     let digits = project();
     let random: Vec<u8> = (0..200u8).map(|i| i.wrapping_mul(97) | 0x80).collect();

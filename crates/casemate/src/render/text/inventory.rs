@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use casemate_artifact::Verdict;
+
 use super::paper::{self, Ink, Paper};
 use super::{verdict_ink, verdict_mark};
 use crate::render::{plural, safe, size};
@@ -57,6 +59,12 @@ fn model(paper: &mut Paper, file: &ArtifactReport, registration: &Registration, 
     paper.row(2, &cells, 6, &[(Ink::Bold, &place(file))]);
     let model = registration.model.as_ref().map(|model| format!("{}: ", safe(model))).unwrap_or_default();
     paper.flow(6, 8, &[(Ink::Dim, &format!("{model}{}", safe(&registration.basis)))]);
+    let worst =
+        file.findings.iter().filter(|finding| Verdict::of(finding) > Verdict::Clean).max_by_key(|it| Verdict::of(it));
+    // Of a file that could not be judged the basis says why already.
+    if let Some(worst) = worst.filter(|_| registration.status != RegistrationStatus::Unjudged) {
+        paper.flow(6, 8, &[(ink, &format!("{}: {}", safe(&worst.rule), safe(&worst.message)))]);
+    }
     if let Some(digest) = file.digest {
         paper.flow(6, 8, &[(Ink::Dim, &format!("sha256:{}", digest.sha256))]);
     }
