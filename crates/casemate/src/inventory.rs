@@ -249,7 +249,14 @@ fn of_model(
     let verdict = findings.iter().map(Verdict::of).max().unwrap_or(Verdict::Clean);
     // Findings that were cut may be about this one.
     let verdict = if is_file || scan.findings_left_out > 0 { verdict.max(scan.verdict) } else { verdict };
-    let registration = match &model.sha256 {
+    let sha256 = match is_cut(scan, &object.member) {
+        true => {
+            Err("it lies in an archive that was read in part, so its content is not known; unpack it and sweep again"
+                .to_owned())
+        }
+        false => model.sha256.clone(),
+    };
+    let registration = match &sha256 {
         Ok(digest) => {
             let inner = object.member.rsplit('!').next().unwrap_or_default();
             let member = [inner.to_owned()];
@@ -258,7 +265,7 @@ fn of_model(
         }
         Err(why) => Registration { status: RegistrationStatus::Unjudged, model: None, basis: why.clone() },
     };
-    let verdict = if model.sha256.is_err() { verdict.max(Verdict::Unscannable) } else { verdict };
+    let verdict = if sha256.is_err() { verdict.max(Verdict::Unscannable) } else { verdict };
     let objects = match is_file {
         true => formats_of(scan).into_iter().map(|(format, n)| (format.into(), n)).collect(),
         false => BTreeMap::from([(object.format.into(), 1)]),
@@ -267,7 +274,7 @@ fn of_model(
         path: scan.path.clone(),
         member: (!is_file).then(|| object.member.clone()),
         size: object.size_bytes,
-        digest: model.sha256.as_ref().ok().map(|sha256| DigestSet { sha256: *sha256 }),
+        digest: sha256.ok().map(|sha256| DigestSet { sha256 }),
         format: object.format.into(),
         verdict,
         findings,
@@ -277,6 +284,17 @@ fn of_model(
         tensors: if is_file { scan.tensors } else { 0 },
         registration: Some(registration),
     }
+}
+
+/// Whether an archive around `member` was read in part only: the bytes at hand may then not be all of the member's.
+fn is_cut(scan: &Scan, member: &str) -> bool {
+    let is_around = |finding: &Finding| {
+        let outer = finding.location.member.as_deref().unwrap_or_default();
+        outer != member && is_inside(member, outer)
+    };
+    let in_part = |finding: &Finding| matches!(finding.rule.as_str(), "limit-reached" | "content-undecodable");
+    let seen = scan.findings.iter().any(|finding| in_part(finding) && is_around(finding));
+    !member.is_empty() && (seen || scan.findings_left_out > 0)
 }
 
 /// What keeps one from telling whether there are more models in a file: everything that could not be judged outside of those

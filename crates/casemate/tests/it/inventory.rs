@@ -204,6 +204,33 @@ fn members_of_one_name_do_not_hide_each_other() {
 }
 
 #[test]
+fn of_a_layer_that_was_read_in_part_no_digest_is_claimed() {
+    // A gzip of one stored block (RFC 1951, 3.2.4) holding a tar with a model that ends behind the limit.
+    let header = br#"{"w":{"dtype":"U8","shape":[9000],"data_offsets":[0,9000]}}"#;
+    let model = [&(header.len() as u64).to_le_bytes()[..], header, &[7; 9000]].concat();
+    let layer = tar(&[("model.safetensors", &model)]);
+    let length = u16::try_from(layer.len()).unwrap();
+    let mut packed = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01".to_vec();
+    packed.extend([length.to_le_bytes(), (!length).to_le_bytes()].concat());
+    packed.extend(&layer);
+    let crc = layer.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    packed.extend([(!crc).to_le_bytes(), u32::from(length).to_le_bytes()].concat());
+    let directory = scan::folder(&[("image.tar", &tar(&[("blobs/layer", &packed)]))]);
+    std::fs::create_dir(directory.path().join("etc")).unwrap();
+    std::fs::write(directory.path().join("etc/limits.toml"), "inflated_member_bytes_max = 4096\n").unwrap();
+    let whole = sweep(directory.path(), &["image.tar"]);
+    assert_eq!(whole.0, 0, "{:#}", whole.1);
+    assert_eq!(whole.1["artifacts"][0]["digest"]["sha256"], sha256(&model));
+    let (code, cut) = sweep(directory.path(), &["image.tar", "--limits", "etc/limits.toml"]);
+    assert_ne!(code, 0);
+    let artifacts = cut["artifacts"].as_array().unwrap();
+    assert!(!artifacts.is_empty() && artifacts.iter().all(|model| model["digest"].is_null()), "{cut:#}");
+    assert!(artifacts.iter().all(|model| model["registration"]["status"] == "unjudged"), "{cut:#}");
+}
+
+#[test]
 fn what_cannot_be_judged_is_named_and_ends_with_three() {
     let digits = project();
     let random: Vec<u8> = (0..200u8).map(|i| i.wrapping_mul(97) | 0x80).collect();
