@@ -154,6 +154,10 @@ pub fn inventory(
             (Outcome::Fail, Some(what))
         }
         () if inventory.incomplete => unknown("the sweep was interrupted"),
+        () if sweep.roots_declared == 0 => {
+            unknown("casemate.toml does not say under `[inventory]` where models may be")
+        }
+        () if sweep.roots_unswept > 0 => unknown("not every root was swept"),
         () if unjudged > 0 || sweep.references_unread > 0 => unknown("not everything could be judged"),
         () => (Outcome::Pass, None),
     };

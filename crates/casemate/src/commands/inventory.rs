@@ -56,12 +56,23 @@ pub fn run(context: &Context, args: &InventoryArgs) -> Result<Exit, Failure> {
     report.remarks = super::scan::remarks(&inventory.skipped, inventory.incomplete);
     report.remarks.extend(filters::remark(&inventory.left_out));
     report.remarks.extend(reference.remarks.iter().cloned());
-    report.evidence = match is_whole && !args.no_record {
-        true => record(context, &project, &inventory, &facts, started)?,
-        false => Vec::new(),
-    };
+    let mut exit = exit(&inventory, &reference, args.fail_on_unregistered);
+    if !args.no_record && State::exists(&project) {
+        // Evidence is about every place where models may be; a look at one of them says nothing about the project.
+        match is_whole && facts.roots_unswept == 0 {
+            true => match record(context, &project, &inventory, &facts, started) {
+                Ok(ids) => report.evidence = ids,
+                // What was found is told all the same.
+                Err(failure) => {
+                    context.complain(&failure);
+                    exit = exit.worse(failure.exit);
+                }
+            },
+            false => context
+                .say("not recorded in the ledger: evidence is about the project and all its declared roots, whole"),
+        }
+    }
     report.finished_at = context.now();
-    let exit = exit(&inventory, &reference, args.fail_on_unregistered);
     fill(&mut report, inventory, exit);
     Ok(super::scan::emit(context, &report, format, exit))
 }
@@ -97,7 +108,7 @@ fn nothing_served(project: &Project, records: &[Record], now: Timestamp) -> bool
     })
 }
 
-/// Appends the sweep to the project's ledger, where there is one.
+/// Appends the sweep to the project's ledger.
 fn record(
     context: &Context,
     project: &Project,
@@ -105,9 +116,6 @@ fn record(
     facts: &SweepFacts,
     started: Timestamp,
 ) -> Result<Vec<String>, Failure> {
-    if !State::exists(project) {
-        return Ok(Vec::new());
-    }
     let tested = self_test(context, &project.state);
     let evidence = gather::inventory(project, inventory, facts, tested, (started, context.now()));
     State::open_existing(project)?.append(&[evidence])

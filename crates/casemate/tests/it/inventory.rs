@@ -94,10 +94,11 @@ fn a_sound_project_meets_the_control_and_a_stray_fails_it() {
 #[test]
 fn the_control_is_unknown_for_a_sweep_that_left_out_a_store_and_for_a_system_that_serves() {
     let digits = project();
-    write(digits.path(), "elsewhere/notes.txt", b"nothing\n");
-    assert_eq!(sweep(digits.path(), &["elsewhere"]).0, 0);
-    let (state, reason) = control(digits.path());
-    assert!(state != "pass" && reason.contains("roots_unswept"), "{state} {reason}");
+    let outside = scan::folder(&[("stray.pkl", scan::HARMLESS)]);
+    let run = casemate(digits.path(), &["inventory", outside.path().to_str().unwrap()]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("not recorded in the ledger"), "{}", run.stderr);
+    assert_eq!(control(digits.path()).0, "unknown", "a look elsewhere says nothing about the project");
 
     let served = project();
     let config = served.path().join("casemate.toml");
@@ -113,7 +114,8 @@ fn the_control_is_unknown_for_a_sweep_that_left_out_a_store_and_for_a_system_tha
     let silent = example("digits");
     casemate(silent.path(), &["check", "-q"]);
     assert_eq!(sweep(silent.path(), &[]).0, 0);
-    assert_ne!(control(silent.path()).0, "pass");
+    let (state, reason) = control(silent.path());
+    assert!(state == "unknown" && reason.contains("[inventory]"), "{state} {reason}");
 }
 
 #[test]
