@@ -58,13 +58,20 @@ pub struct Scan {
 /// One object in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScannedObject {
-    /// Path inside the file, members joined by `!`; empty for the file itself.
+    /// Path inside the file, members joined by `!`; empty for the file itself. Hostile archives have several of one name.
     pub member: String,
+    /// How deep it lies; 0 for the file itself.
+    pub depth: u32,
     /// Format.
     pub format: &'static str,
     /// Size in bytes.
     pub size_bytes: u64,
+    /// Whether it is a model by itself: of a model format, or an archive that a loader takes as one.
+    pub is_model: bool,
 }
+
+/// Archives whose loader takes the whole as one model; what is inside of them is part of it.
+const MODEL_ARCHIVES: &[&str] = &["keras", "pytorch-zip", "torch-tar", "torchscript"];
 
 /// Objects listed by name in a [`Scan`].
 const OBJECTS_LISTED_MAX: usize = 10_000;
@@ -84,6 +91,17 @@ impl Scanner {
 
     /// Judges `source`, called `path` in the findings. Never fails: what could not be read makes it unscannable.
     pub fn scan(&self, path: &str, source: SharedSource) -> Scan {
+        self.scan_each(path, source, &mut |_, _| ())
+    }
+
+    /// As [`Scanner::scan`]; `visit` gets every object with its bytes, listed or not: a parent, then everything
+    /// in it, then what comes after it.
+    pub fn scan_each(
+        &self,
+        path: &str,
+        source: SharedSource,
+        visit: &mut dyn FnMut(&ScannedObject, &SharedSource),
+    ) -> Scan {
         let budget = Budget::of_file(source.size_bytes());
         let mut found = Findings::new(self.limits.findings_max);
         let mut scan = Scan {
@@ -104,7 +122,9 @@ impl Scanner {
         };
         let mut waiting = vec![Work { member: String::new(), source, role: role_of(path), depth: 0 }];
         while let Some(work) = waiting.pop() {
-            let children = self.object(&work, &budget, &mut found, &mut scan);
+            let (object, children) = self.object(&work, &budget, &mut found, &mut scan);
+            visit(&object, &work.source);
+            list(object, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
             waiting.extend(children.into_iter().rev().map(|child| Work {
                 member: if work.member.is_empty() { child.name } else { format!("{}!{}", work.member, child.name) },
@@ -119,7 +139,13 @@ impl Scanner {
     }
 
     /// Recognises, parses and judges one object; returns the objects in it.
-    fn object(&self, work: &Work, budget: &Budget, found: &mut Findings, scan: &mut Scan) -> Vec<Child> {
+    fn object(
+        &self,
+        work: &Work,
+        budget: &Budget,
+        found: &mut Findings,
+        scan: &mut Scan,
+    ) -> (ScannedObject, Vec<Child>) {
         let (recognised, mut parsed) = self.read(&scan.path, work, budget);
         look_over(&mut parsed, recognised);
         let format = match recognised {
@@ -143,7 +169,7 @@ impl Scanner {
         };
         found.about(work.role);
         DETECTORS.iter().for_each(|detector| detector.inspect(&inspection, found));
-        note(work, recognised, format, &parsed, scan);
+        let object = note(work, recognised, format, &parsed, scan);
         scan.bytes_unclaimed += hidden.iter().map(|gap| gap.end - gap.start).sum::<u64>();
         let programs = programs(work, &parsed);
         let mut children = std::mem::take(&mut parsed.children);
@@ -155,7 +181,7 @@ impl Scanner {
             source: Arc::new(RangeSource::new(Arc::clone(&work.source), gap.start, gap.end - gap.start)),
             role: Role::Unclaimed,
         }));
-        children
+        (object, children)
     }
 
     fn read(&self, path: &str, work: &Work, budget: &Budget) -> (Option<&'static dyn Format>, Parsed) {
@@ -213,17 +239,22 @@ fn role_of(path: &str) -> Role {
     }
 }
 
-fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, parsed: &Parsed, scan: &mut Scan) {
+fn list(object: ScannedObject, scan: &mut Scan) {
+    match scan.objects.len() < OBJECTS_LISTED_MAX {
+        true => scan.objects.push(object),
+        false => scan.objects_left_out += 1,
+    }
+}
+
+fn note(
+    work: &Work,
+    recognised: Option<&dyn Format>,
+    format: &'static str,
+    parsed: &Parsed,
+    scan: &mut Scan,
+) -> ScannedObject {
     if work.depth == 0 {
         scan.format = format;
-    }
-    match scan.objects.len() < OBJECTS_LISTED_MAX {
-        true => scan.objects.push(ScannedObject {
-            member: work.member.clone(),
-            format,
-            size_bytes: work.source.size_bytes(),
-        }),
-        false => scan.objects_left_out += 1,
     }
     let meta = recognised.map(Format::meta);
     let loaded = matches!(work.role, Role::Any | Role::TorchPickle);
@@ -237,6 +268,13 @@ fn note(work: &Work, recognised: Option<&dyn Format>, format: &'static str, pars
         _ => None,
     });
     scan.imports.extend(imports.take(10_000_usize.saturating_sub(scan.imports.len())));
+    ScannedObject {
+        member: work.member.clone(),
+        depth: work.depth,
+        format,
+        size_bytes: work.source.size_bytes(),
+        is_model: meta.is_some_and(|meta| meta.is_model) || MODEL_ARCHIVES.contains(&format),
+    }
 }
 
 /// Tensors of single bytes that begin as a program does: their whole header is checked where they are read.

@@ -159,7 +159,7 @@ impl PublicKey {
     }
 }
 
-fn read(path: &Path, private: bool) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path, private: bool) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io { path: path.into(), source };
     // Looked at before opening: opening a FIFO blocks until somebody writes.
     if !std::fs::metadata(path).map_err(io)?.is_file() {
@@ -189,7 +189,7 @@ fn refuse_exposed(_: &Path, _: &std::fs::Metadata) -> Result<(), Error> {
 }
 
 /// Writes a temporary file and links it to `path`: unlike a rename, a link fails where a file already is.
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let unique = format!("tmp-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let temporary = path.with_added_extension(unique);

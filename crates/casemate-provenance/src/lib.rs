@@ -13,6 +13,7 @@ pub mod hash;
 pub mod manifest;
 
 pub mod keys;
+pub mod mac;
 
 pub mod dsse;
 pub mod statement;
@@ -29,5 +30,6 @@ mod testing;
 pub use hash::{HashChoice, Hashes, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
-pub use manifest::{Manifest, Snapshot};
+pub use mac::MacKey;
+pub use manifest::{Manifest, Snapshot, Stamp};
 pub use note::{Checkpoint, NoteKey};

@@ -11,7 +11,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use casemate_core::{Digest, FileSource};
 use rayon::prelude::*;
@@ -173,21 +173,31 @@ impl Manifest {
     /// for each entry in order the length of its path, the path, its size, and the 32 bytes of its SHA-256. Every part
     /// has a length known before it is read, so no two manifests share a form.
     pub fn digest(&self) -> Digest {
-        let mut bytes = DOMAIN.to_vec();
-        bytes.extend((self.entries.len() as u64).to_be_bytes());
-        for entry in &self.entries {
-            bytes.extend((entry.path.len() as u64).to_be_bytes());
-            bytes.extend(entry.path.as_bytes());
-            bytes.extend(entry.size_bytes.to_be_bytes());
-            bytes.extend(entry.sha256.0);
-        }
-        hash::sha256(&bytes)
+        let entries = self.entries.iter().map(|entry| (entry.path.as_str(), entry.size_bytes, entry.sha256));
+        digest_of(entries)
+    }
+
+    /// The identity of a model that is one file with this content: [`Manifest::digest`] of its manifest.
+    pub fn digest_of_file(size_bytes: u64, sha256: Digest) -> Digest {
+        digest_of(std::iter::once((".", size_bytes, sha256)))
     }
 
     /// Bytes of all files together.
     pub fn size_bytes(&self) -> u64 {
         self.entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.size_bytes))
     }
+}
+
+fn digest_of<'a>(entries: impl ExactSizeIterator<Item = (&'a str, u64, Digest)>) -> Digest {
+    let mut bytes = DOMAIN.to_vec();
+    bytes.extend((entries.len() as u64).to_be_bytes());
+    for (path, size_bytes, sha256) in entries {
+        bytes.extend((path.len() as u64).to_be_bytes());
+        bytes.extend(path.as_bytes());
+        bytes.extend(size_bytes.to_be_bytes());
+        bytes.extend(sha256.0);
+    }
+    hash::sha256(&bytes)
 }
 
 fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sync)) -> Result<(Entry, Stamp), Error> {
@@ -261,8 +271,8 @@ impl Snapshot {
 }
 
 /// What tells that a file was written to or replaced.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
     is_file: bool,
     size_bytes: u64,
     modified: Option<SystemTime>,
@@ -271,7 +281,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    /// The stamp of a file with this metadata.
+    pub fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt;
         Self {
@@ -281,6 +292,21 @@ impl Stamp {
             #[cfg(unix)]
             inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+impl Stamp {
+    /// Whether the file had been left alone for `margin` at `now`: any later change shows in its stamp, however coarse the clock
+    /// of the file system. Never on systems that do not say when an inode changed.
+    pub fn is_settled(&self, now: SystemTime, margin: Duration) -> bool {
+        #[cfg(unix)]
+        let changed = {
+            let (seconds, nanoseconds) = (u64::try_from(self.inode.2).ok(), u32::try_from(self.inode.3).ok());
+            seconds.zip(nanoseconds).and_then(|(s, ns)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(s, ns)))
+        };
+        #[cfg(not(unix))]
+        let changed: Option<SystemTime> = None;
+        changed.and_then(|changed| now.duration_since(changed).ok()).is_some_and(|age| age >= margin)
     }
 }
 

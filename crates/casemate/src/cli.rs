@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::filters::{Filters, Glob};
+
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
 #[derive(Parser, Debug)]
 #[command(
@@ -64,6 +66,10 @@ pub enum Format {
     Sarif,
     /// One row a control (check) or finding (scan).
     Csv,
+    /// JUnit XML, for the test views of CI systems.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
     /// A badge, SVG.
     Badge,
 }
@@ -77,6 +83,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Scan model files for code, hidden content and injection
     Scan(ScanArgs),
+    /// Find models wherever they lie, and say which of them the project knows
+    Inventory(InventoryArgs),
     /// Compute the score from the ledger, without gathering anything
     Assess(AssessArgs),
     /// Write the report of the last assessment: markdown, html, json, sarif, csv, badge
@@ -113,7 +121,7 @@ pub struct InitArgs {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate check                      the project here\n  casemate check examples/digits -o report.html\n  casemate check --stage release      with the release gate\n\nFormats: text json markdown html sarif csv badge"
+    after_help = "Examples:\n  casemate check                      the project here\n  casemate check examples/digits -o report.html\n  casemate check --stage release      with the release gate\n\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct CheckArgs {
     /// Project directory.
@@ -128,12 +136,15 @@ pub struct CheckArgs {
     /// Limits for reading untrusted files (TOML).
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
+    /// Scan every file again, and keep no verdicts.
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  cat model.pkl | casemate scan -\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv badge"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct ScanArgs {
     /// Files and directories; `-` is standard input.
@@ -154,6 +165,53 @@ pub struct ScanArgs {
     /// Do not append evidence to the project's ledger.
     #[arg(long)]
     pub no_record: bool,
+    /// Scan every file again, and keep no verdicts.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Which files are looked at.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+/// Arguments of `inventory`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Finds models by content: in hidden directories and caches, behind any name, in zip, tar, wheel and compressed archives, in layers of\ncontainer images (`docker save`, OCI layouts). Not looked for: models in the history of version control, endpoints on the network.\n\nEach is held against what casemate.toml declares and the ledger holds scans of; the basis is said with each:\n  known         content of a declared model\n  scanned       content that was scanned in this project, and is declared nowhere\n  unregistered  neither\n  altered       name of a known model with other content, or a declared model that changed since its scan\n  quarantined   content of a model declared as quarantined or revoked\n  unjudged      it could not be told whether the file holds a model\n\nIn a project with a ledger a whole sweep becomes evidence (supply.inventory, control MON-10), which passes only when the roots in\n`[inventory]` of casemate.toml were all swept.\n\nExamples:\n  casemate inventory                                the project and the roots it declares\n  casemate inventory ~/.cache/huggingface /srv/models --format csv -o models.csv\n  docker save my-image -o image.tar && casemate inventory image.tar --fail-on-unregistered\n\nExit codes: 0 otherwise · 1 an altered, quarantined, suspicious or malicious model, or with --fail-on-unregistered an unregistered\none · 2 usage · 3 something could not be read or judged · 4 the ledger does not verify\nFormats: text json csv"
+)]
+pub struct InventoryArgs {
+    /// Directories and files [default: the project and its declared roots].
+    #[arg(value_name = "ROOT")]
+    pub roots: Vec<PathBuf>,
+    /// Fail on models that are neither declared nor scanned here.
+    #[arg(long)]
+    pub fail_on_unregistered: bool,
+    /// Limits for reading untrusted files (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+    /// Do not append evidence to the project's ledger.
+    #[arg(long)]
+    pub no_record: bool,
+    /// Which files are looked at.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+/// Which files are looked at.
+#[derive(Args, Debug)]
+pub struct FilterArgs {
+    /// Look only at files this glob means; may be repeated. `*.pt` a name anywhere, `models/**` a path as shown.
+    #[arg(long, value_name = "GLOB", value_parser = Glob::parse)]
+    include: Vec<Glob>,
+    /// Leave out files this glob means, and name them in the report; may be repeated.
+    #[arg(long, value_name = "GLOB", value_parser = Glob::parse)]
+    exclude: Vec<Glob>,
+}
+
+impl FilterArgs {
+    /// The filters asked for.
+    pub fn filters(&self) -> Filters {
+        Filters { include: self.include.clone(), exclude: self.exclude.clone() }
+    }
 }
 
 /// Arguments of `assess`.

@@ -5,6 +5,7 @@ pub mod check;
 pub mod controls;
 pub mod gate;
 pub mod init;
+pub mod inventory;
 pub mod ledger;
 pub mod scan;
 pub mod shell;

@@ -25,6 +25,9 @@ pub struct Config {
     /// Where policies stand.
     #[serde(default)]
     pub policy: PolicyConfig,
+    /// Where models may be.
+    #[serde(default)]
+    pub inventory: InventoryConfig,
 }
 
 /// `[project]`
@@ -71,6 +74,16 @@ pub struct PolicyConfig {
     pub waivers: Option<String>,
 }
 
+/// `[inventory]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryConfig {
+    /// Every store and cache that holds models of this system, besides the project itself; `.` alone says there is no other.
+    /// Relative to the project, absolute, or `~/…`.
+    #[serde(default)]
+    pub roots: Vec<String>,
+}
+
 impl Config {
     /// Reads a configuration.
     ///
@@ -102,6 +115,10 @@ impl Config {
                 return Err(format!("two {kind}s have the path `{path}`"));
             }
         }
+        let roots = &self.inventory.roots;
+        if roots.len() > ROOTS_MAX || roots.iter().any(|root| root.trim().is_empty()) {
+            return Err(format!("`[inventory]` takes up to {ROOTS_MAX} roots, none of them empty"));
+        }
         let too_many = names.len() > DECLARED_MAX;
         let bad_name =
             self.project.name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > NAME_BYTES_MAX);
@@ -115,6 +132,9 @@ impl Config {
 
 /// Longest name of a project, model or dataset, in bytes.
 const NAME_BYTES_MAX: usize = 200;
+
+/// Most roots of the inventory.
+const ROOTS_MAX: usize = 100;
 
 /// Most models and datasets one configuration declares.
 const DECLARED_MAX: usize = 1000;

@@ -109,6 +109,7 @@ impl Context {
             (None, Some("html" | "htm")) => Format::Html,
             (None, Some("sarif")) => Format::Sarif,
             (None, Some("csv")) => Format::Csv,
+            (None, Some("xml")) => Format::Junit,
             (None, Some("svg")) => Format::Badge,
             // A device such as /dev/stdout.v2 or a log named by date says nothing; formats that are one only need no name.
             (None, Some(_)) if known == [Format::Text] => Format::Text,

@@ -10,6 +10,8 @@ use casemate_core::{
 use casemate_provenance::{VerifyReport, sha256};
 
 use crate::context::Project;
+use crate::inventory::Inventory;
+use crate::report::RegistrationStatus;
 use crate::scanning::{PROBE_VERSION, Scanned, rules_digest};
 
 /// Kinds of evidence this build can gather.
@@ -18,6 +20,7 @@ pub const KINDS: &[&str] = &[
     "assess.freshness",
     "catalogue.mapping",
     "ledger.verify",
+    "supply.inventory",
     casemate_assess::facts::KIND_DECLARED,
     casemate_assess::facts::KIND_FOUND,
 ];
@@ -92,6 +95,71 @@ pub fn scan(
         Verdict::Clean => (Outcome::Pass, None),
         Verdict::Unscannable => (Outcome::Unknown, Some("not everything could be judged".into())),
         Verdict::Suspicious | Verdict::Malicious => (Outcome::Fail, Some(format!("the model is {}", verdict.as_str()))),
+    };
+    evidence
+}
+
+/// What a sweep was of, besides what it found.
+pub struct SweepFacts {
+    /// Roots swept.
+    pub roots_scanned: usize,
+    /// Roots the project declares.
+    pub roots_declared: usize,
+    /// Roots that should have been swept and were not.
+    pub roots_unswept: usize,
+    /// Declared models that could not be read.
+    pub references_unread: usize,
+    /// Whether it is established that nothing is served.
+    pub nothing_served: bool,
+}
+
+/// The record of a sweep for models. It says nothing of endpoints: nobody looked for any.
+pub fn inventory(
+    project: &Project,
+    inventory: &Inventory,
+    sweep: &SweepFacts,
+    self_test: (u64, u64),
+    span: (Timestamp, Timestamp),
+) -> Evidence {
+    let mut evidence = record("supply.inventory", "inventory-sweep", project_subject(project), span);
+    let of = |status| inventory.count(status);
+    let undeclared = of(RegistrationStatus::Unregistered) + of(RegistrationStatus::Scanned);
+    let (altered, quarantined) = (of(RegistrationStatus::Altered), of(RegistrationStatus::Quarantined));
+    let unseen = inventory.skipped.iter().filter(|skipped| skipped.matters).count();
+    let unjudged = inventory.models.iter().filter(|model| model.verdict == Verdict::Unscannable).count() + unseen;
+    let facts = [
+        ("roots_scanned", count(sweep.roots_scanned)),
+        ("roots_declared", count(sweep.roots_declared)),
+        ("roots_unswept", count(sweep.roots_unswept)),
+        ("files", count(inventory.files)),
+        ("files_unjudged", count(unjudged)),
+        ("models", count(inventory.models())),
+        // Scanned once is not registered: nobody said that it belongs here.
+        ("models_unregistered", count(undeclared)),
+        ("models_altered", count(altered)),
+        ("models_quarantined", count(quarantined)),
+        ("references_unread", count(sweep.references_unread)),
+        ("nothing_served", Fact::Bool(sweep.nothing_served)),
+        ("self_test_planted", Fact::Count(self_test.0)),
+        ("self_test_caught", Fact::Count(self_test.1)),
+    ];
+    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    evidence.inputs = vec![Input { name: "rules".into(), digest: rules_digest() }];
+    let strays = undeclared + altered + quarantined;
+    let unknown = |reason: &str| (Outcome::Unknown, Some(reason.to_owned()));
+    (evidence.outcome, evidence.reason) = match () {
+        () if self_test.0 == 0 || self_test.0 != self_test.1 => unknown("a model planted for the sweep was missed"),
+        () if strays > 0 => {
+            let what = format!("{undeclared} unregistered, {altered} altered, {quarantined} quarantined models");
+            (Outcome::Fail, Some(what))
+        }
+        () if inventory.incomplete => unknown("the sweep was interrupted"),
+        () if sweep.roots_declared == 0 => {
+            unknown("casemate.toml does not say under `[inventory]` where models may be")
+        }
+        () if sweep.roots_unswept > 0 => unknown("not every root was swept"),
+        () if unjudged > 0 || sweep.references_unread > 0 => unknown("not everything could be judged"),
+        () => (Outcome::Pass, None),
     };
     evidence
 }

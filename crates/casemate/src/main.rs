@@ -4,14 +4,17 @@
 //! evidence, reports and an exit code. Reading order: [`cli`], [`context`], [`commands`], [`scanning`], [`gather`],
 //! [`posture`], [`report`], [`render`].
 
+mod cache;
 mod catalogue;
 mod cli;
 mod commands;
 mod config;
 mod context;
 mod exit;
+mod filters;
 mod found;
 mod gather;
+mod inventory;
 mod models;
 mod policy;
 mod posture;
@@ -60,6 +63,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => commands::init::run(&context, args),
         Command::Check(args) => interruptible(|| commands::check::run(&context, args)),
         Command::Scan(args) => interruptible(|| commands::scan::run(&context, args)),
+        Command::Inventory(args) => interruptible(|| commands::inventory::run(&context, args)),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

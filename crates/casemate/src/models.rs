@@ -81,7 +81,8 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
         matters: false,
     }));
     let limits = Limits::default();
-    let scanned = scan_files(context, &uncovered, ScanSettings { limits: &limits, hash: false });
+    let scanned =
+        scan_files(context, &uncovered, ScanSettings { limits: &limits, hash: false, cache: None, known: None });
     models.extend(undeclared(project, &scanned.files));
     Ok(Census { models, skipped, incomplete: scanned.incomplete })
 }

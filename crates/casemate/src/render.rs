@@ -1,4 +1,4 @@
-//! A report as text, JSON, Markdown, HTML, SARIF, CSV or badge.
+//! A report as text, JSON, Markdown, HTML, SARIF, CSV, JUnit XML, GitHub annotations or badge.
 //!
 //! Every renderer is a pure function of the [`Report`]: no clock, no files, no environment, so the same report gives the
 //! same bytes. File names, member names and messages come from whoever made the file. They pass through [`safe`], so that
@@ -9,8 +9,10 @@
 
 mod badge;
 mod csv;
+mod github;
 mod html;
 mod json;
+mod junit;
 mod markdown;
 mod sarif;
 mod text;
@@ -54,6 +56,8 @@ pub fn render(report: &Report, format: Format, style: Style, rules: &[&Meta]) ->
         Format::Html => html::render(report, rules),
         Format::Sarif => sarif::render(report, rules),
         Format::Csv => csv::render(report),
+        Format::Junit => junit::render(report),
+        Format::Github => github::render(report),
         Format::Badge => badge::render(report),
     }
 }
@@ -100,6 +104,42 @@ fn findings(report: &Report) -> Vec<&Finding> {
 /// What makes two findings the same.
 fn identity(finding: &Finding) -> (&str, &Location, &str) {
     (&finding.rule, &finding.location, &finding.message)
+}
+
+/// Whether `finding` alone fails the run. What only says "not judged" is no failure: it is an error of its own.
+fn is_objectionable(report: &Report, finding: &Finding) -> bool {
+    finding.severity >= report.fail_on && Verdict::of(finding) != Verdict::Unscannable
+}
+
+/// What was not looked at although it could matter, in lines, for formats that show files one by one.
+fn unseen(report: &Report) -> Vec<String> {
+    let summary = |key: &str| report.summary.get(key);
+    let mut lines = Vec::new();
+    if summary("incomplete") == Some(&serde_json::Value::Bool(true)) {
+        lines.push("interrupted: not everything was looked at".to_owned());
+    }
+    if report.artifacts.is_empty() {
+        lines.push("no file was looked at".to_owned());
+    }
+    let skipped = summary("skipped").and_then(serde_json::Value::as_array);
+    for place in skipped.into_iter().flatten().filter(|place| place.get("matters") == Some(&true.into())) {
+        let word = |key| place.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        lines.push(format!("not looked at: {} ({})", sarif::relative(word("path")), word("reason")));
+    }
+    lines
+}
+
+/// The remarks of `report` for formats that leave the machine: paths given from its root keep their file name only.
+fn remarks(report: &Report) -> Vec<String> {
+    let lists = ["skipped", "left_out"].into_iter().filter_map(|key| report.summary.get(key)?.as_array());
+    let paths: Vec<&str> = lists.flatten().filter_map(|place| place.get("path")?.as_str()).collect();
+    let absolute = |path: &&&str| path.starts_with(['/', '\\', '~']) || path.as_bytes().get(1) == Some(&b':');
+    let absolute: Vec<&str> = paths.iter().filter(absolute).copied().collect();
+    let without = |remark: &String| {
+        let whole = safe(remark);
+        absolute.iter().fold(whole, |text, path| text.replace(&safe(path), &safe(&sarif::relative(path))))
+    };
+    report.remarks.iter().map(without).collect()
 }
 
 /// The findings of one severity, grouped by rule in order of first appearance.
@@ -165,7 +205,7 @@ fn is_clean(report: &Report) -> bool {
 fn looked_at(report: &Report, rules: &[&Meta]) -> String {
     let mut objects = std::collections::BTreeMap::new();
     for (format, n) in report.artifacts.iter().flat_map(|artifact| &artifact.objects) {
-        *objects.entry(*format).or_insert(0u64) += n;
+        *objects.entry(&**format).or_insert(0u64) += n;
     }
     let kinds: Vec<String> = objects.iter().map(|(format, n)| format!("{n} {}", safe(format))).collect();
     let tensors: u64 = report.artifacts.iter().map(|artifact| artifact.tensors).sum();

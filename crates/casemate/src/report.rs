@@ -3,12 +3,13 @@
 //! Its JSON is the contract `casemate.report/v1`; every renderer reads this and nothing else, so no number can appear in
 //! one format and differ in another.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use casemate_assess::assessment::{Action, CapabilityGap, FrameworkCoverage, ModelAssessment};
 use casemate_assess::gate::GateVerdict;
 use casemate_assess::{Assessment, ControlState, State};
-use casemate_core::{Digest, Finding, Measurement, Outcome, Timestamp};
+use casemate_core::{Digest, Finding, Measurement, Outcome, Severity, Timestamp};
 use serde::Serialize;
 
 /// Schema id of [`Report`].
@@ -44,6 +45,9 @@ pub struct Report {
     /// What a reader has to know besides: what was not looked at, an interruption, a policy.
     #[serde(skip)]
     pub remarks: Vec<String>,
+    /// Severity from which a finding fails the run, for formats that show failures one by one.
+    #[serde(skip)]
+    pub fail_on: Severity,
     /// How the project is named on the command line, for hints: `-C DIR `, or nothing.
     #[serde(skip)]
     pub at: String,
@@ -82,12 +86,15 @@ pub struct DigestSet {
 pub struct ArtifactReport {
     /// Path as given, `/` between components.
     pub path: String,
+    /// Path inside the file, members joined by `!`, for a model that lies in an archive (`inventory`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Digest of the content, unless hashing was turned off.
     pub digest: Option<DigestSet>,
     /// Format of the file itself.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// `clean`, `suspicious`, `malicious` or `unscannable`.
     pub verdict: casemate_artifact::Verdict,
     /// What was found in it.
@@ -99,9 +106,59 @@ pub struct ArtifactReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<String>,
     /// Number of objects inside, of each format.
-    pub objects: BTreeMap<&'static str, u64>,
+    pub objects: BTreeMap<Cow<'static, str>, u64>,
     /// Number of tensors.
     pub tensors: u64,
+    /// Whether the project knows it (`inventory`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
+}
+
+/// What the project knows of a model that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Registration {
+    /// How it stands.
+    pub status: RegistrationStatus,
+    /// The model it belongs to, or looks like.
+    pub model: Option<String>,
+    /// What the status is based on.
+    pub basis: String,
+}
+
+/// How a model that was found stands with the project, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationStatus {
+    /// Its content is that of a declared model.
+    Known,
+    /// Its content was scanned in this project, but nobody declared it.
+    Scanned,
+    /// Nothing here knows it.
+    Unregistered,
+    /// It could not be told whether it is or holds a model.
+    Unjudged,
+    /// It carries the name of a model that is known with other content.
+    Altered,
+    /// Its content is that of a model that was quarantined or revoked.
+    Quarantined,
+}
+
+impl RegistrationStatus {
+    /// All, the worst first.
+    pub const ALL: [Self; 6] =
+        [Self::Quarantined, Self::Altered, Self::Unjudged, Self::Unregistered, Self::Scanned, Self::Known];
+
+    /// The lower-case word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Scanned => "scanned",
+            Self::Unregistered => "unregistered",
+            Self::Unjudged => "unjudged",
+            Self::Altered => "altered",
+            Self::Quarantined => "quarantined",
+        }
+    }
 }
 
 /// Where the project stands.
@@ -165,6 +222,7 @@ impl Report {
             evidence: Vec::new(),
             summary: BTreeMap::new(),
             remarks: Vec::new(),
+            fail_on: Severity::High,
             at: String::new(),
             posture: None,
         }

@@ -4,15 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
-use casemate_provenance::{HashChoice, Manifest, Snapshot, hash, sha256};
+use casemate_provenance::{HashChoice, Manifest, Snapshot, Stamp, hash, sha256};
 use rayon::prelude::*;
 
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::exit::{Failure, last_fault};
+use crate::filters::{Filters, LeftOut};
 use crate::models::UNREAD;
 use crate::progress;
 use crate::report::{ArtifactReport, DigestSet};
@@ -28,6 +31,8 @@ pub struct Scanned {
     pub files: Vec<ScannedFile>,
     /// What was not looked at.
     pub skipped: Vec<Skipped>,
+    /// What was left out because somebody asked for it.
+    pub left_out: Vec<LeftOut>,
     /// Whether the work was interrupted before its end.
     pub incomplete: bool,
 }
@@ -47,21 +52,32 @@ pub struct ScannedFile {
     pub is_model: bool,
     /// Where it is, unless it came from elsewhere.
     pub place: Option<PathBuf>,
+    /// How long it took to scan, where the verdict may be kept for later runs.
+    pub keep: Option<Duration>,
 }
 
 /// How to scan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ScanSettings<'a> {
     /// Bounds.
     pub limits: &'a Limits,
     /// Whether to compute digests.
     pub hash: bool,
+    /// Verdicts of earlier runs, for files whose digest is known.
+    pub cache: Option<&'a Cache>,
+    /// Digests that are known already, by path as shown. Whoever knows them answers for it that the files hold still.
+    pub known: Option<&'a HashMap<&'a str, Digest>>,
 }
 
 /// Digest over everything a scan verdict rests on besides the bytes: rule files, detectors, formats, version.
 pub fn rules_digest() -> Digest {
+    digest_of_rules(RULE_FILES)
+}
+
+/// [`rules_digest`] with these rule files.
+pub fn digest_of_rules(files: &[(&str, &str)]) -> Digest {
     let mut text = format!("casemate-rules-v1\0{PROBE_VERSION}\0{}\0", env!("CARGO_PKG_VERSION"));
-    for (name, content) in RULE_FILES {
+    for (name, content) in files {
         text.extend([name, "\0", content, "\0"]);
     }
     DETECTORS.iter().for_each(|detector| text.extend([detector.meta().id, "\0"]));
@@ -82,8 +98,13 @@ pub fn limits(path: Option<&Path>) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
-/// Scans every file at or under `paths`, each given as shown and where it is.
-pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
+/// Scans every file at or under `paths`, each given as shown and where it is, that `filters` let through.
+pub fn scan_paths(
+    context: &Context,
+    paths: &[(String, PathBuf)],
+    filters: &Filters,
+    settings: ScanSettings<'_>,
+) -> Scanned {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     for (shown, path) in paths {
@@ -91,32 +112,50 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
         files.extend(walked.files);
         skipped.extend(walked.skipped);
     }
+    let mut left_out = Vec::new();
+    files.retain(|(shown, _)| match filters.leaves_out(shown) {
+        Some(reason) => {
+            left_out.push(LeftOut { path: shown.clone(), reason });
+            false
+        }
+        None => true,
+    });
     // One file under several spellings is looked at once.
     let mut seen = HashSet::new();
     files.retain(|(_, path)| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    Scanned { skipped, ..scan_files(context, &files, settings) }
+    Scanned { skipped, left_out, ..scan_files(context, &files, settings) }
 }
 
 /// Scans exactly `files`, each given as shown and where it is.
 pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
-    let bytes = files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
-    let bar = progress::bar(context, "scanning", bytes);
     let scanner = Scanner::new(settings.limits.clone());
+    let results = each_file(context, "scanning", files, &|shown, path| scan_file(&scanner, shown, path, settings));
+    let incomplete = results.iter().any(Option::is_none);
+    Scanned { files: results.into_iter().flatten().collect(), incomplete, ..Scanned::default() }
+}
+
+/// What `look` says of each of `files`, in parallel, under a progress bar; `None` for those after an interruption.
+pub fn each_file<T: Send>(
+    context: &Context,
+    what: &str,
+    files: &[(String, PathBuf)],
+    look: &(dyn Fn(&str, &Path) -> T + Sync),
+) -> Vec<Option<T>> {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bar = progress::bar(context, what, files.iter().map(|(_, path)| size(path)).sum());
     let one = |(shown, path): &(String, PathBuf)| {
         if context.is_interrupted() {
             return None;
         }
         bar.set_message(shown.clone());
-        let file = scan_file(&scanner, shown, path, settings);
-        bar.inc(file.report.size);
-        Some(file)
+        let result = look(shown, path);
+        bar.inc(size(path));
+        Some(result)
     };
     // One file needs no second thread, and starting threads costs more than scanning it.
-    let results: Vec<_> =
-        if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
+    let results = if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
-    let incomplete = results.iter().any(Option::is_none);
-    Scanned { files: results.into_iter().flatten().collect(), skipped: Vec::new(), incomplete }
+    results
 }
 
 /// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.
@@ -131,6 +170,7 @@ pub fn scan_model(
     shown: &str,
     path: &Path,
     limits: &Limits,
+    cache: Option<&Cache>,
 ) -> Result<(Manifest, Scanned), ManifestError> {
     let snapshot = Snapshot::take(path, &|_| ())?;
     let root = shown.trim_end_matches('/');
@@ -143,7 +183,13 @@ pub fn scan_model(
             (name, root) => (format!("{root}/{name}"), file.clone()),
         })
         .collect();
-    let mut scanned = scan_files(context, &files, ScanSettings { limits, hash: false });
+    let digests: HashMap<&str, Digest> = files
+        .iter()
+        .zip(&snapshot.manifest.entries)
+        .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
+        .collect();
+    let settings = ScanSettings { limits, hash: false, cache, known: Some(&digests) };
+    let mut scanned = scan_files(context, &files, settings);
     snapshot.still_holds()?;
     scanned.skipped = snapshot
         .manifest
@@ -155,40 +201,75 @@ pub fn scan_model(
             matters: false,
         })
         .collect();
-    let digests: HashMap<&str, Digest> = files
-        .iter()
-        .zip(&snapshot.manifest.entries)
-        .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
-        .collect();
     for file in &mut scanned.files {
+        // Now it is known that what was judged is what was hashed.
+        if let Some((cache, digest)) = cache.zip(digests.get(file.report.path.as_str())) {
+            cache.put(file, *digest);
+        }
         file.report.digest = digests.get(file.report.path.as_str()).map(|sha256| DigestSet { sha256: *sha256 });
     }
     Ok((snapshot.manifest, scanned))
 }
 
 fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings<'_>) -> ScannedFile {
-    let mut file = match FileSource::open(path) {
-        Ok(source) => scan_source(scanner, shown, Arc::new(source), settings),
+    let stamp = || std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+    let before = stamp();
+    let opened = FileSource::open(path).map(Arc::new);
+    let source: SharedSource = match opened {
+        Ok(source) => source,
         Err(error) => {
             let mut file = not_judged(shown, 0, format!("cannot be read: {error}"));
-            file.report.format = UNREAD;
-            file
+            file.report.format = UNREAD.into();
+            file.place = Some(path.to_owned());
+            return file;
         }
     };
-    file.place = Some(path.to_owned());
+    let size = source.size_bytes();
+    let known = settings.known.and_then(|known| known.get(shown)).copied();
+    let digest = match (known, settings.hash) {
+        (None, true) => match sha256_of(&source) {
+            Ok(digest) => Some(digest),
+            Err(why) => return ScannedFile { place: Some(path.to_owned()), ..not_judged(shown, size, why) },
+        },
+        (known, _) => known,
+    };
+    let cached = settings.cache.zip(digest);
+    if let Some(file) = cached.and_then(|(cache, digest)| cache.get(shown, size, digest)) {
+        return ScannedFile { place: Some(path.to_owned()), ..file };
+    }
+    let began = Instant::now();
+    let mut file = ScannedFile { place: Some(path.to_owned()), ..judged(scanner, shown, source, digest) };
+    file.keep = cached.filter(|_| may_be_kept(before.as_ref())).map(|_| began.elapsed());
+    // What was judged must be what was hashed: a file swapped between the two would leave its verdict to the other. Where the
+    // digest was known before, only whoever knew it can tell.
+    if let Some((cache, digest)) = cached.filter(|_| known.is_none() && before == stamp()) {
+        cache.put(&file, digest);
+    }
     file
+}
+
+/// Whether a change of the file from now on would show in its stamp. Writes through a mapping show when the system writes them
+/// back, which is the one change this does not see.
+fn may_be_kept(stamp: Option<&Stamp>) -> bool {
+    const LEFT_ALONE_MIN: Duration = Duration::from_secs(2);
+    stamp.is_some_and(|stamp| stamp.is_settled(SystemTime::now(), LEFT_ALONE_MIN))
 }
 
 /// Scans one source, called `shown`.
 pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, settings: ScanSettings<'_>) -> ScannedFile {
+    match settings.hash.then(|| sha256_of(&source)).transpose() {
+        Ok(digest) => judged(scanner, shown, source, digest),
+        Err(why) => not_judged(shown, source.size_bytes(), why),
+    }
+}
+
+fn sha256_of(source: &SharedSource) -> Result<Digest, String> {
+    let hashes = hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ());
+    hashes.map(|hashes| hashes.sha256).map_err(|error| format!("cannot be read: {error}"))
+}
+
+fn judged(scanner: &Scanner, shown: &str, source: SharedSource, digest: Option<Digest>) -> ScannedFile {
     let size = source.size_bytes();
-    let digest = match settings.hash {
-        true => match hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ()) {
-            Ok(hashes) => Some(hashes.sha256),
-            Err(error) => return not_judged(shown, size, format!("cannot be read: {error}")),
-        },
-        false => None,
-    };
     // A fault of ours in one file must neither end the run nor pass as clean.
     match catch_unwind(AssertUnwindSafe(|| scanner.scan(shown, source))) {
         Ok(scan) => scanned(scan, digest),
@@ -206,17 +287,20 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         has_template: scan.has_template,
         is_model: scan.is_model,
         place: None,
+        keep: None,
         report: ArtifactReport {
             path: scan.path,
+            member: None,
             size: scan.size_bytes,
             digest: digest.map(|sha256| DigestSet { sha256 }),
-            format: scan.format,
+            format: scan.format.into(),
             verdict: scan.verdict,
             findings: scan.findings,
             findings_left_out: scan.findings_left_out,
             imports: scan.imports.into_iter().collect(),
-            objects,
+            objects: objects.into_iter().map(|(format, n)| (format.into(), n)).collect(),
             tensors: scan.tensors,
+            registration: None,
         },
     }
 }
@@ -239,17 +323,20 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         has_template: false,
         is_model: false,
         place: None,
+        keep: None,
         report: ArtifactReport {
             path: shown.into(),
+            member: None,
             size,
             digest: None,
-            format: "unknown",
+            format: "unknown".into(),
             verdict: Verdict::Unscannable,
             findings: vec![finding],
             findings_left_out: 0,
             imports: Vec::new(),
             objects: std::collections::BTreeMap::new(),
             tensors: 0,
+            registration: None,
         },
     }
 }

@@ -32,11 +32,16 @@ const TOOL_DIRECTORIES: &[&str] = &[".git", ".casemate"];
 /// Deeper than any project; also ends what links cannot.
 const DEPTH_MAX: usize = 128;
 
-/// The files at or under `root`, shown under `shown`.
+/// The files at or under `root`, shown under `shown`, without the directories of tools directly in it.
+pub fn walk(shown: &str, root: &Path) -> Walked {
+    walk_but(shown, root, &mut |name, child, depth| depth == 0 && TOOL_DIRECTORIES.contains(&name) && child.is_dir())
+}
+
+/// The files at or under `root`, shown under `shown`, without what `is_tool` says of a name, its path and its depth.
 ///
 /// Links to files are followed, since model caches are made of them; links to directories are followed once per
 /// directory, so loops end. Reading is not attempted here.
-pub fn walk(shown: &str, root: &Path) -> Walked {
+pub fn walk_but(shown: &str, root: &Path, is_tool: &mut dyn FnMut(&str, &Path, usize) -> bool) -> Walked {
     let mut walked = Walked::default();
     let mut seen = BTreeSet::new();
     let mut waiting = vec![(shown.to_owned(), root.to_owned(), 0)];
@@ -70,8 +75,7 @@ pub fn walk(shown: &str, root: &Path) -> Walked {
         match children(&path) {
             Ok(names) => waiting.extend(names.into_iter().filter_map(|(name, child)| {
                 let below = if shown == "." { name.clone() } else { format!("{}/{name}", shown.trim_end_matches('/')) };
-                let is_tool = depth == 0 && TOOL_DIRECTORIES.contains(&name.as_str()) && child.is_dir();
-                match is_tool {
+                match is_tool(&name, &child, depth) {
                     true => {
                         walked.skip(below, "history or state of a tool", false);
                         None

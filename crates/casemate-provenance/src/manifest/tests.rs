@@ -212,3 +212,29 @@ fn a_snapshot_notices_what_is_added_replaced_or_written_to() {
         assert!(matches!(snapshot.still_holds(), Err(Error::Changed { .. })), "change {n}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_is_settled_once_it_was_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "x").unwrap();
+    // Its times can be set back, the time of its inode cannot.
+    let old = SystemTime::now() - Duration::from_secs(1000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    let stamp = Stamp::of(&fs::metadata(&path).unwrap());
+    let now = SystemTime::now();
+    assert!(!stamp.is_settled(now, Duration::from_secs(500)));
+    assert!(stamp.is_settled(now + Duration::from_secs(600), Duration::from_secs(500)));
+    assert!(!stamp.is_settled(now - Duration::from_secs(600), Duration::from_secs(500)));
+}
+
+#[test]
+fn one_file_has_the_identity_of_its_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.onnx");
+    fs::write(&path, b"content").unwrap();
+    let manifest = Manifest::of_path(&path, &|_| ()).unwrap();
+    assert_eq!(Manifest::digest_of_file(7, manifest.entries[0].sha256), manifest.digest());
+    assert_ne!(Manifest::digest_of_file(8, manifest.entries[0].sha256), manifest.digest());
+}

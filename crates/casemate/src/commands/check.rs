@@ -9,6 +9,7 @@ use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Severity};
 use casemate_provenance::{Manifest, VerifyReport};
 use serde_json::json;
 
+use crate::cache::Cache;
 use crate::cli::{CheckArgs, Format};
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
@@ -21,8 +22,17 @@ use crate::scanning::{Scanned, limits, scan_model};
 use crate::state::{State, describe};
 
 /// Formats a posture comes in.
-pub const FORMATS: &[Format] =
-    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+pub const FORMATS: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Html,
+    Format::Sarif,
+    Format::Csv,
+    Format::Junit,
+    Format::Github,
+    Format::Badge,
+];
 
 /// A model that was scanned.
 struct ScannedModel {
@@ -48,7 +58,8 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
 
     let census = models::census(context, &project)?;
     let datasets = models::datasets(&project)?;
-    let scanned = scan_models(context, &census.models, &limits)?;
+    let cache = (!args.no_cache).then(|| Cache::open(context, &project, &limits)).flatten();
+    let scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
     let mut batch = evidence(context, &scanned, started);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
@@ -75,10 +86,14 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     report.summary.insert("waivers", json!(rules.waiver_findings));
     report.summary.insert("ledger", json!({"records": verified.records, "notes": verified.notes}));
     report.remarks = super::scan::remarks(&census.skipped, incomplete);
+    report.remarks.extend(cache.as_ref().and_then(|cache| cache.close(context)));
+    report.summary.insert("from_cache", json!(cache.as_ref().map_or(0, Cache::taken)));
     report.at = args.directory.as_ref().map(|directory| format!("-C {} ", directory.display())).unwrap_or_default();
     report.summary.insert("incomplete", json!(incomplete));
     let gate = posture.gate.as_ref().map_or(GateOutcome::Unknown, |gate| gate.outcome);
     report.posture = Some(posture);
+    // Without a bar of its own the gate decides; single files are then shown by the bar of `scan`.
+    report.fail_on = args.fail_on.unwrap_or(Severity::High);
     let exit = exit(gate, &report, args.fail_on, incomplete || unseen);
     report.outcome = match exit {
         Exit::Passed => Outcome::Pass,
@@ -113,11 +128,16 @@ pub fn refuse_damaged(verified: &VerifyReport) -> Result<(), Failure> {
     Err(Failure::integrity(message))
 }
 
-fn scan_models(context: &Context, found: &[FoundModel], limits: &Limits) -> Result<Vec<ScannedModel>, Failure> {
+fn scan_models(
+    context: &Context,
+    found: &[FoundModel],
+    limits: &Limits,
+    cache: Option<&Cache>,
+) -> Result<Vec<ScannedModel>, Failure> {
     let mut models = Vec::new();
     for model in found {
         context.mention(&format!("scanning model `{}` in {}", model.name, model.path.display()));
-        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, limits)
+        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, limits, cache)
             .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
         for collision in &manifest.collisions {
             context.say(&format!(

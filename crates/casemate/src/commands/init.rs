@@ -88,7 +88,10 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
     }
     out.push_str(
         "\n# Files beside this one: gates of your own, controls that add to the catalogue or tighten it, waivers.\n\
-         # [policy]\n# gates = \"gates.toml\"\n# overlay = \"controls\"\n# waivers = \"waivers\"\n",
+         # [policy]\n# gates = \"gates.toml\"\n# overlay = \"controls\"\n# waivers = \"waivers\"\n\
+         \n# Every store and cache outside of this directory that holds models of this system; `casemate inventory` sweeps them.\n\
+         # `.` alone says that there is none.\n\
+         # [inventory]\n# roots = [\".\", \"~/.cache/huggingface\"]\n",
     );
     Ok(out)
 }

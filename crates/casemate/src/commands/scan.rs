@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
-use casemate_core::{Limits, MemorySource, Outcome, Severity};
+use casemate_core::{MemorySource, Outcome, Severity};
 use serde_json::json;
 
+use crate::cache::Cache;
 use crate::cli::{Format, ScanArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::filters::{self, Filters};
 use crate::gather;
 use crate::policy::ScanPolicy;
 use crate::render::{self, Style};
@@ -26,8 +28,17 @@ const STDIN_BYTES_MAX: u64 = 1 << 30;
 const WIDTH: usize = 100;
 
 /// Formats a scan comes in.
-const FORMATS: &[Format] =
-    &[Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+const FORMATS: &[Format] = &[
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Html,
+    Format::Sarif,
+    Format::Csv,
+    Format::Junit,
+    Format::Github,
+    Format::Badge,
+];
 
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
@@ -35,17 +46,26 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
-    let (mut scanned, evidence) = match recording_state(context, args)? {
-        Some((state, path)) => record(context, state, path, &limits, started)?,
-        None => (plain(context, args, &limits)?, Vec::new()),
+    let recording = recording_state(context, args)?;
+    // A configuration that cannot be read is the business of commands that need one.
+    let project = (!args.no_cache && !args.no_hash).then(|| context.project(None).ok()).flatten();
+    let cache = project.and_then(|project| Cache::open(context, &project, &limits));
+    let settings = ScanSettings { limits: &limits, hash: !args.no_hash, cache: cache.as_ref(), known: None };
+    let (mut scanned, evidence) = match recording {
+        Some((state, path)) => record(context, state, path, settings, started)?,
+        None => (plain(context, args, settings)?, Vec::new()),
     };
     // Evidence holds what was found; a policy changes what this run says of it, no more.
     policy.apply(&mut scanned);
 
     let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
     report.evidence = evidence;
+    report.fail_on = args.fail_on;
     report.finished_at = context.now();
     report.remarks = remarks(&scanned.skipped, scanned.incomplete);
+    report.remarks.extend(filters::remark(&scanned.left_out));
+    report.remarks.extend(cache.as_ref().and_then(|cache| cache.close(context)));
+    report.summary.insert("from_cache", json!(cache.as_ref().map_or(0, Cache::taken)));
     if args.policy != "standard" {
         report.remarks.push(format!("severities are those of the policy `{}`", args.policy));
     }
@@ -55,20 +75,20 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
 }
 
 /// Scans what the arguments name, without recording anything.
-fn plain(context: &Context, args: &ScanArgs, limits: &Limits) -> Result<Scanned, Failure> {
-    let settings = ScanSettings { limits, hash: !args.no_hash };
+fn plain(context: &Context, args: &ScanArgs, settings: ScanSettings<'_>) -> Result<Scanned, Failure> {
     let mut paths = Vec::new();
     let mut scanned = Scanned::default();
     for path in &args.paths {
         let shown = path.to_string_lossy().replace('\\', "/");
         match shown.as_str() {
-            "-" => scanned.files.push(stdin(limits, settings)?),
+            "-" => scanned.files.push(stdin(settings)?),
             _ => paths.push((shown, path.clone())),
         }
     }
-    let walked = scan_paths(context, &paths, settings);
+    let walked = scan_paths(context, &paths, &args.filters.filters(), settings);
     scanned.files.extend(walked.files);
     scanned.skipped.extend(walked.skipped);
+    scanned.left_out.extend(walked.left_out);
     scanned.incomplete |= walked.incomplete;
     Ok(scanned)
 }
@@ -78,7 +98,7 @@ fn name(args: &ScanArgs) -> String {
     names.join(" ")
 }
 
-fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Failure> {
+fn stdin(settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::not_evaluated(format!("standard input: {error}")))?;
@@ -91,7 +111,7 @@ fn stdin(limits: &Limits, settings: ScanSettings<'_>) -> Result<crate::scanning:
             "standard input holds more than 1 GiB; scan it as a file, which is read by ranges",
         ));
     }
-    Ok(scan_source(&Scanner::new(limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
+    Ok(scan_source(&Scanner::new(settings.limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
 }
 
 /// The project's ledger and the path to record, where there is a ledger and what is scanned is one model.
@@ -114,6 +134,11 @@ fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(
     }
     let project = context.project(None)?;
     match State::exists(&project) {
+        // Evidence is about a model whole, and this would not be.
+        true if !args.filters.filters().is_empty() => {
+            context.say("not recorded in the ledger: evidence is about a whole model, and globs choose files of it");
+            Ok(None)
+        }
         true => Ok(Some((State::open_existing(&project)?, path))),
         false => Ok(None),
     }
@@ -124,16 +149,15 @@ fn record(
     context: &Context,
     mut state: State,
     path: &Path,
-    limits: &Limits,
+    settings: ScanSettings<'_>,
     started: casemate_core::Timestamp,
 ) -> Result<(Scanned, Vec<String>), Failure> {
     let shown = path.to_string_lossy().replace('\\', "/");
-    let (manifest, scanned) = match scan_model(context, &shown, path, limits) {
+    let (manifest, scanned) = match scan_model(context, &shown, path, settings.limits, settings.cache) {
         Ok(scanned) => scanned,
         Err(error) => {
             context.say(&format!("not recorded in the ledger: {error}"));
-            let settings = ScanSettings { limits, hash: true };
-            return Ok((scan_paths(context, &[(shown, path.to_owned())], settings), Vec::new()));
+            return Ok((scan_paths(context, &[(shown, path.to_owned())], &Filters::default(), settings), Vec::new()));
         }
     };
     if scanned.incomplete {
@@ -188,6 +212,7 @@ fn fill(report: &mut Report, scanned: Scanned, exit: Exit) {
     report.summary.insert("files", json!(scanned.files.len()));
     report.summary.insert("bytes", json!(scanned.files.iter().map(|file| file.report.size).sum::<u64>()));
     report.summary.insert("skipped", json!(scanned.skipped));
+    report.summary.insert("left_out", json!(scanned.left_out));
     report.summary.insert("incomplete", json!(scanned.incomplete));
     report.artifacts = scanned.files.into_iter().map(|file| file.report).collect();
 }

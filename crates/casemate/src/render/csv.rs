@@ -1,4 +1,5 @@
-//! The report as CSV (RFC 4180): one row a control where there is a posture, else one row a finding and a clean file.
+//! The report as CSV (RFC 4180): one row a control where there is a posture, one a model of an inventory, else one a
+//! finding and a clean file.
 //!
 //! Spreadsheets run cells that begin like a formula, and a file name may well be `=cmd|…`: such cells get an apostrophe in
 //! front (OWASP, "CSV Injection").
@@ -12,6 +13,7 @@ use crate::report::{Posture, Report};
 pub fn render(report: &Report) -> String {
     match &report.posture {
         Some(posture) => controls(posture),
+        None if report.command == "inventory" => models(report),
         None => files(report),
     }
 }
@@ -54,6 +56,25 @@ fn controls(posture: &Posture) -> String {
     out
 }
 
+fn models(report: &Report) -> String {
+    let mut out = row(&["path", "member", "format", "size", "sha256", "verdict", "registration", "model", "basis"]);
+    for file in &report.artifacts {
+        let registration = file.registration.as_ref();
+        out.push_str(&row(&[
+            &file.path,
+            file.member.as_deref().unwrap_or_default(),
+            &file.format,
+            &file.size.to_string(),
+            &file.digest.map(|digest| digest.sha256.to_string()).unwrap_or_default(),
+            file.verdict.as_str(),
+            registration.map_or("", |registration| registration.status.as_str()),
+            registration.and_then(|registration| registration.model.as_deref()).unwrap_or_default(),
+            registration.map_or("", |registration| &registration.basis),
+        ]));
+    }
+    out
+}
+
 fn files(report: &Report) -> String {
     let mut out = row(&[
         "path",
@@ -80,7 +101,7 @@ fn files(report: &Report) -> String {
             finding.location.member.as_deref().unwrap_or_default(),
             &number(finding.location.offset),
             &number(finding.location.line),
-            file.map_or("", |file| file.format),
+            file.map_or("", |file| &*file.format),
             &number(file.map(|file| file.size)),
             &file.and_then(|file| file.digest).map(|digest| digest.sha256.to_string()).unwrap_or_default(),
             file.map_or("", |file| file.verdict.as_str()),
@@ -107,7 +128,7 @@ fn files(report: &Report) -> String {
             "",
             "",
             "",
-            file.format,
+            &file.format,
             &size,
             &digest,
             verdict,

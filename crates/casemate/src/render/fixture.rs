@@ -56,15 +56,17 @@ pub fn finding(rule: &str, severity: Severity, path: &str, member: Option<&str>,
 fn file(path: &str, format: &'static str, verdict: Verdict, findings: Vec<Finding>) -> ArtifactReport {
     ArtifactReport {
         path: path.into(),
+        member: None,
         size: 46_812_345,
         digest: Some(DigestSet { sha256: Digest([7; 32]) }),
-        format,
+        format: format.into(),
         verdict,
         findings,
         findings_left_out: 0,
         imports: vec!["torch._utils._rebuild_tensor_v2".into(), "collections.OrderedDict".into()],
-        objects: BTreeMap::from([(format, 1), ("pickle", 1)]),
+        objects: BTreeMap::from([(format.into(), 1), ("pickle".into(), 1)]),
         tensors: 42,
+        registration: None,
     }
 }
 

@@ -96,7 +96,7 @@ fn write_scan(out: &mut String, report: &Report, rules: &[&Meta]) {
             0 => String::new(),
             n => format!(" ({n} findings left out above the limit)"),
         };
-        vec![verdict, cell(file.format), size(file.size), format!("{}{left_out}", cell(&file.path))]
+        vec![verdict, cell(&file.format), size(file.size), format!("{}{left_out}", cell(&file.path))]
     });
     table(out, &["Verdict", "Format", "Size", "Path"], rows.collect());
     write_findings(out, &findings(report));

@@ -15,6 +15,8 @@ use casemate_artifact::Verdict;
 use casemate_core::{Meta, Severity};
 use serde_json::json;
 
+pub use self::results::relative;
+
 use self::log::{
     AutomationDetails, Descriptor, Driver, Invocation, Location, Log, Notification, Run, Text, Tool, VERSION,
 };
@@ -83,7 +85,7 @@ fn unscannable(report: &Report) -> Vec<Notification> {
         .map(|file| {
             let why =
                 file.findings.iter().max_by_key(|finding| finding.severity).map(|finding| finding.message.as_str());
-            let path = safe(&results::relative(&file.path));
+            let path = safe(&relative(&file.path));
             let text =
                 format!("{path} could not be judged: {}", safe(why.unwrap_or("not everything in it could be read")));
             Notification::new("casemate/unscannable", "error", text, Some(Location::of_file(&file.path)))
@@ -93,8 +95,8 @@ fn unscannable(report: &Report) -> Vec<Notification> {
         let text = format!("{} more files could not be judged", files.len() - NOTIFICATIONS_MAX);
         notifications.push(Notification::new("casemate/unscannable", "error", text, None));
     }
-    for remark in report.remarks.iter().take(NOTIFICATIONS_MAX) {
-        notifications.push(Notification::new("casemate/remark", "warning", safe(remark), None));
+    for remark in super::remarks(report).into_iter().take(NOTIFICATIONS_MAX) {
+        notifications.push(Notification::new("casemate/remark", "warning", remark, None));
     }
     let left_out: u64 = report.artifacts.iter().map(|file| file.findings_left_out).sum();
     if left_out > 0 {

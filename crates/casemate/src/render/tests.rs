@@ -9,8 +9,20 @@ use super::{REPORT_SCHEMA, Style, is_hostile, render};
 use crate::cli::Format;
 use crate::report::Report;
 
-const FORMATS: [Format; 7] =
-    [Format::Text, Format::Json, Format::Markdown, Format::Html, Format::Sarif, Format::Csv, Format::Badge];
+const FORMATS: [Format; 9] = [
+    Format::Text,
+    Format::Json,
+    Format::Markdown,
+    Format::Html,
+    Format::Sarif,
+    Format::Csv,
+    Format::Badge,
+    Format::Junit,
+    Format::Github,
+];
+
+/// What shows single files to a pipeline, and the gate instead of the score.
+const PIPELINE: [Format; 2] = [Format::Junit, Format::Github];
 
 fn written(report: &Report, format: Format) -> String {
     render(report, format, Style { color: false, width: 100 }, &[&RULE])
@@ -31,7 +43,7 @@ fn every_format_says_the_score_and_names_every_failing_control() {
     let report = fixture::check();
     let failing = failing(&report);
     assert!(failing.len() >= 2, "{failing:?}");
-    for format in FORMATS {
+    for format in FORMATS.into_iter().filter(|format| !PIPELINE.contains(format)) {
         let text = written(&report, format);
         assert!(text.contains("17"), "{format:?}");
         // A badge holds the number of failing controls, not their names.
@@ -71,6 +83,27 @@ fn a_scan_names_every_file_verdict_and_rule() {
         }
     }
     assert!(written(&report, Format::Badge).contains(">malicious<"));
+}
+
+#[test]
+fn a_pipeline_sees_every_file_that_fails_and_every_requirement_the_gate_misses() {
+    let report = fixture::scan();
+    for (format, names) in [(Format::Junit, "models/résumé/model.pt"), (Format::Github, "file=models/résumé/model.pt")]
+    {
+        let text = written(&report, format);
+        assert!(text.contains(names) && text.contains("models/locked.zip"), "{text}");
+    }
+    let report = fixture::check();
+    let gate = report.posture.as_ref().unwrap().gate.clone().unwrap();
+    let missed = gate.requirements.iter().filter(|requirement| {
+        matches!(requirement.status, casemate_assess::gate::Status::Failed | casemate_assess::gate::Status::Unknown)
+    });
+    let missed: Vec<&str> = missed.map(|requirement| requirement.name.as_str()).collect();
+    assert!(!missed.is_empty());
+    for format in PIPELINE {
+        let text = written(&report, format);
+        assert!(missed.iter().all(|name| text.contains(name)), "{format:?} {missed:?} {text}");
+    }
 }
 
 #[test]

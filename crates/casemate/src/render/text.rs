@@ -2,6 +2,7 @@
 //!
 //! Long lists are cut with a count, never silently; failing controls are always all named.
 
+mod inventory;
 mod paper;
 mod posture;
 
@@ -37,6 +38,7 @@ pub fn render(report: &Report, style: Style, rules: &[&Meta]) -> String {
     headline(&mut paper, report);
     match &report.posture {
         Some(posture) => posture::write(&mut paper, report, posture),
+        None if report.command == "inventory" => inventory::write(&mut paper, report),
         None => scan(&mut paper, report, rules),
     }
     for remark in &report.remarks {
@@ -57,7 +59,7 @@ fn headline(paper: &mut Paper, report: &Report) {
 fn scan(paper: &mut Paper, report: &Report, rules: &[&Meta]) {
     let (clean, rest): (Vec<_>, Vec<_>) =
         report.artifacts.iter().partition(|file| file.verdict == Verdict::Clean && file.findings.is_empty());
-    let format_width = report.artifacts.iter().map(|file| paper::columns(file.format)).max().unwrap_or(0).min(16);
+    let format_width = report.artifacts.iter().map(|file| paper::columns(&file.format)).max().unwrap_or(0).min(16);
     let mut files: Vec<&ArtifactReport> = rest;
     files.sort_by_key(|file| std::cmp::Reverse(file.verdict));
     for file in files.iter().take(FILES_MAX) {
@@ -93,7 +95,7 @@ fn file_line(paper: &mut Paper, file: &ArtifactReport, format_width: usize) {
     let cells = [
         (ink, verdict_mark(file.verdict), 0),
         (ink, file.verdict.as_str(), 11),
-        (Ink::Dim, file.format, format_width),
+        (Ink::Dim, &*file.format, format_width),
         (Ink::Dim, &format!("{:>7}", size(file.size)), 7),
     ];
     paper.row(0, &cells, 4, &[(Ink::Bold, &safe(&file.path))]);

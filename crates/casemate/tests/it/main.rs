@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod cache;
 mod evasions;
 mod examples;
 mod failures;
+mod filters;
+mod inventory;
 mod ledger;
+mod pipelines;
 mod scan;
 mod waivers;
 

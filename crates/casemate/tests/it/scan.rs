@@ -5,10 +5,10 @@ use std::process::Stdio;
 
 use super::{Run, casemate, command};
 
-const SYSTEM: &[u8] = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.";
-const HARMLESS: &[u8] = b"\x80\x02ccollections\nOrderedDict\n)R.";
+pub const SYSTEM: &[u8] = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.";
+pub const HARMLESS: &[u8] = b"\x80\x02ccollections\nOrderedDict\n)R.";
 
-fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+pub fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         std::fs::write(directory.path().join(name), bytes).unwrap();

@@ -145,7 +145,7 @@ fn file_row(file: &ArtifactReport) -> Markup {
                     }
                 }
             }
-            td class="nobreak" { (file.format) }
+            td class="nobreak" { (&*file.format) }
             td class="number" { (size(file.size)) }
             td class="number" { (file.tensors) }
             td class="mono hash" { (file.digest.map(|digest| digest.sha256.to_string()).unwrap_or_default()) }
