@@ -20,8 +20,7 @@ static META: Meta = Meta {
     remediation: "export the model with standard operators, or vet the library that implements this one",
 };
 
-/// Domains every runtime brings along: ONNX itself, the contributed operators of ONNX Runtime, PaddlePaddle's and
-/// MXNet's own.
+/// Domains every runtime brings along: ONNX itself and the contributed operators of ONNX Runtime.
 const STANDARD: &[&str] = &[
     "",
     "ai.onnx",
@@ -34,11 +33,12 @@ const STANDARD: &[&str] = &[
     "com.microsoft.experimental",
     "com.ms.internal.nhwc",
     "org.pytorch.aten",
-    "paddle",
-    "mxnet",
 ];
 
-/// Domains that other rules judge.
+/// Domains our parsers give to what a runtime has by itself, in formats without domains.
+const STANDARD_ELSEWHERE: &[&str] = &["paddle", "mxnet"];
+
+/// Domains of our parsers that other rules judge.
 const JUDGED_ELSEWHERE: &[&str] = &["tensorflow", "coreml", "r", "lua"];
 
 /// Operators that run code whatever their domain: Python callables inside a graph.
@@ -57,18 +57,22 @@ impl Detector for CustomOperator {
     }
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        // In ONNX the domain is the file's own word: there no name of ours may hide an operator.
+        let is_onnx = inspection.family.is_some_and(|family| family.id == "onnx");
         for operator in &inspection.parsed.operators {
             let family = operator.domain.split('.').next().unwrap_or_default();
-            if JUDGED_ELSEWHERE.contains(&family) {
+            if !is_onnx && JUDGED_ELSEWHERE.contains(&family) {
                 continue;
             }
+            let is_standard = STANDARD.contains(&operator.domain.as_str())
+                || !is_onnx && STANDARD_ELSEWHERE.contains(&operator.domain.as_str());
             let name = quote(&operator.name);
-            if operator.domain == LIBRARY {
+            if !is_onnx && operator.domain == LIBRARY {
                 found.add(META.finding(format!("names the library {name}"), inspection.at(None)));
             } else if RUNS_CODE.contains(&operator.name.as_str()) {
                 let message = format!("operator {name} runs Python code");
                 found.add(META.finding_at(Severity::Critical, message, inspection.at(None)));
-            } else if !STANDARD.contains(&operator.domain.as_str()) {
+            } else if !is_standard {
                 let message = format!("operator {name} of the custom domain {}", quote(&operator.domain));
                 found.add(META.finding(message, inspection.at(None)));
             }

@@ -30,6 +30,9 @@ impl Detector for LuaFunction {
     }
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        if inspection.family.is_none_or(|family| family.id != "torch7") {
+            return;
+        }
         let functions = inspection.parsed.operators.iter().filter(|operator| operator.domain == FUNCTION);
         functions.for_each(|function| {
             found.add(META.finding(format!("holds a function in {}", function.name), inspection.at(None)));

@@ -37,6 +37,9 @@ impl Detector for RUnsafeCode {
     }
 
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
+        if inspection.family.is_none_or(|family| family.id != "r-data") {
+            return;
+        }
         let (operators, rules) = (&inspection.parsed.operators, Names::built_in());
         for operator in operators {
             if let Some((severity, message)) = judge(operator, rules) {
