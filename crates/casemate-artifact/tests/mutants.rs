@@ -129,9 +129,11 @@ fn a_mutant_is_clean_only_if_python_imports_nothing_bad_either() {
 #[test]
 fn python_sees_the_payload_of_most_samples_so_that_its_silence_says_something() {
     let imports = Imports::built_in();
-    let files: Vec<_> = FILES.iter().filter(|sample| sample.is_malicious).collect();
+    // Those of other formats hold nothing that Python's unpicklers would see.
+    let imports_something = |sample: &&Sample| !scan(&sample.name, &sample.bytes).imports.is_empty();
+    let files: Vec<_> = FILES.iter().filter(|sample| sample.is_malicious).filter(imports_something).collect();
     let bytes: Vec<_> = files.iter().map(|sample| sample.bytes.clone()).collect();
     let names = python_imports_of_files(&bytes);
     let seen = names.iter().filter(|names| !not_listed(imports, names).is_empty()).count();
-    assert!(seen * 10 > files.len() * 6, "Python sees something bad in {seen} of {} samples", files.len());
+    assert!(files.len() > 100 && seen * 10 > files.len() * 7, "Python sees something bad in {seen} of {} samples", files.len());
 }
