@@ -16,6 +16,7 @@ mod models;
 mod policy;
 mod posture;
 mod progress;
+mod remote;
 mod render;
 mod report;
 mod scanning;

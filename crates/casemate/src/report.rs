@@ -102,6 +102,9 @@ pub struct ArtifactReport {
     pub objects: BTreeMap<&'static str, u64>,
     /// Number of tensors.
     pub tensors: u64,
+    /// Bytes fetched of it, where it lies on a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_fetched: Option<u64>,
 }
 
 /// Where the project stands.

@@ -217,6 +217,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
             imports: scan.imports.into_iter().collect(),
             objects,
             tensors: scan.tensors,
+            bytes_fetched: None,
         },
     }
 }
@@ -250,6 +251,7 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
             imports: Vec::new(),
             objects: std::collections::BTreeMap::new(),
             tensors: 0,
+            bytes_fetched: None,
         },
     }
 }

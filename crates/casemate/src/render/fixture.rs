@@ -65,6 +65,7 @@ fn file(path: &str, format: &'static str, verdict: Verdict, findings: Vec<Findin
         imports: vec!["torch._utils._rebuild_tensor_v2".into(), "collections.OrderedDict".into()],
         objects: BTreeMap::from([(format, 1), ("pickle", 1)]),
         tensors: 42,
+        bytes_fetched: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod evasions;
 mod examples;
 mod failures;
 mod ledger;
+mod remote;
 mod scan;
 mod waivers;
 
