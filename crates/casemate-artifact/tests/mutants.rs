@@ -135,5 +135,9 @@ fn python_sees_the_payload_of_most_samples_so_that_its_silence_says_something() 
     let bytes: Vec<_> = files.iter().map(|sample| sample.bytes.clone()).collect();
     let names = python_imports_of_files(&bytes);
     let seen = names.iter().filter(|names| !not_listed(imports, names).is_empty()).count();
-    assert!(files.len() > 100 && seen * 10 > files.len() * 7, "Python sees something bad in {seen} of {} samples", files.len());
+    assert!(
+        files.len() > 100 && seen * 10 > files.len() * 7,
+        "Python sees something bad in {seen} of {} samples",
+        files.len()
+    );
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use casemate_core::{Digest, Source, SourceExt};
 
 /// Bytes read at once; also the peak memory of one call.
@@ -70,6 +70,14 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     to_digest(&digest::digest(&digest::SHA256, bytes))
 }
 
+/// HMAC-SHA-256 of `bytes` under `key` (RFC 2104), as request signatures are built of it.
+pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Digest {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), bytes);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(tag.as_ref());
+    Digest(digest)
+}
+
 /// The digest a SHA-256 context has arrived at.
 pub(crate) fn finish(context: digest::Context) -> Digest {
     to_digest(&context.finish())
@@ -100,6 +108,12 @@ mod tests {
         assert_eq!(hashes.sha256, sha256(b"abc"));
         let empty = hash(&MemorySource::new(*b""), HashChoice::Sha256, &|_| {}).unwrap();
         assert_eq!((empty.sha256, empty.blake3), (sha256(b""), None));
+    }
+
+    #[test]
+    fn the_second_test_case_of_rfc_4231_comes_out() {
+        let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(tag.to_string(), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]

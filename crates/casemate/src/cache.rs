@@ -221,6 +221,7 @@ impl Entry {
                 objects: self.objects.into_iter().map(|(format, n)| (Cow::Owned(format), n)).collect(),
                 tensors: self.tensors,
                 registration: None,
+                bytes_fetched: None,
             },
             bytes_unclaimed: self.bytes_unclaimed,
             runs_code_by_design: self.runs_code_by_design,

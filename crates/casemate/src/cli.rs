@@ -144,10 +144,10 @@ pub struct CheckArgs {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged\nFormats: text json markdown html sarif csv junit github badge"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n  casemate scan hf://org/repository    the files of a model hub, read by ranges\n  casemate scan s3://bucket/models oci://ghcr.io/org/model:v1 https://host/model.pt\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged · 4 not what its digest says\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct ScanArgs {
-    /// Files and directories; `-` is standard input.
+    /// Files and directories; `-` is standard input; https://, s3://, oci:// and hf:// are read by ranges; oci:DIR is a layout.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// Severity from which a finding fails the scan.
@@ -162,6 +162,15 @@ pub struct ScanArgs {
     /// Do not compute digests: headers only, and no evidence.
     #[arg(long)]
     pub no_hash: bool,
+    /// Compute digests of files on servers too, which reads them whole.
+    #[arg(long, conflicts_with = "no_hash")]
+    pub hash: bool,
+    /// Read http:// from other machines: whoever sits between may change what is judged.
+    #[arg(long)]
+    pub allow_http: bool,
+    /// Longest wait for a server: to connect, to answer, to send what was asked for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
     /// Do not append evidence to the project's ledger.
     #[arg(long)]
     pub no_record: bool,

@@ -283,6 +283,7 @@ fn of_model(
         objects,
         tensors: if is_file { scan.tensors } else { 0 },
         registration: Some(registration),
+        bytes_fetched: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod models;
 mod policy;
 mod posture;
 mod progress;
+mod remote;
 mod render;
 mod report;
 mod scanning;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::context::Context;
 
@@ -16,6 +16,31 @@ pub fn bar(context: &Context, what: &str, bytes: u64) -> ProgressBar {
         ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}")
     {
         bar.set_style(style);
+    }
+    bar.set_prefix(what.to_owned());
+    if shown {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+    bar
+}
+
+/// A bar over `files` on servers, with the bytes `fetched` so far, shown when standard error is a terminal.
+pub fn files(
+    context: &Context,
+    what: &str,
+    files: u64,
+    fetched: impl Fn() -> u64 + Send + Sync + Clone + 'static,
+) -> ProgressBar {
+    let shown = std::io::stderr().is_terminal() && !context.globals.quiet;
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(files), target);
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {pos}/{len} files, {fetched} fetched, {elapsed}  {wide_msg}")
+    {
+        let write = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = write!(text, "{}", HumanBytes(fetched()));
+        };
+        bar.set_style(style.with_key("fetched", write));
     }
     bar.set_prefix(what.to_owned());
     if shown {

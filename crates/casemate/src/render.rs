@@ -69,7 +69,7 @@ const SCORE_MEANING: &str = "The score is the share of applicable weight that ev
      of the same catalogue and the same facts.";
 
 /// `text` on one line, with every character that could steer a terminal or reorder what is read written as an escape.
-fn safe(text: &str) -> String {
+pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -295,7 +295,7 @@ fn plural(n: usize, noun: &str) -> String {
 }
 
 /// Bytes in the largest unit that leaves a number of at least one.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB", "TB"] {
         if value < 999.5 || unit == "TB" {

@@ -112,6 +112,9 @@ pub struct ArtifactReport {
     /// Whether the project knows it (`inventory`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration: Option<Registration>,
+    /// Bytes fetched of it, where it lies on a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_fetched: Option<u64>,
 }
 
 /// What the project knows of a model that was found.

@@ -301,6 +301,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
             objects: objects.into_iter().map(|(format, n)| (format.into(), n)).collect(),
             tensors: scan.tensors,
             registration: None,
+            bytes_fetched: None,
         },
     }
 }
@@ -337,6 +338,7 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
             objects: std::collections::BTreeMap::new(),
             tensors: 0,
             registration: None,
+            bytes_fetched: None,
         },
     }
 }

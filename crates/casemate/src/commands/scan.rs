@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
-use casemate_core::{MemorySource, Outcome, Severity};
+use casemate_core::{Limits, MemorySource, Outcome, Severity};
 use serde_json::json;
 
 use crate::cache::Cache;
@@ -15,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::filters::{self, Filters};
 use crate::gather;
 use crate::policy::ScanPolicy;
+use crate::remote::{self, RemoteScan, RemoteSettings};
 use crate::render::{self, Style};
 use crate::report::{Report, ReportSubject};
 use crate::scanning::{ScanSettings, Scanned, limits, not_judged, scan_model, scan_paths, scan_source};
@@ -46,7 +48,13 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
+    let addresses = addresses(args);
     let recording = recording_state(context, args)?;
+    // Before the files: an address that is none is said at once.
+    let remote = match addresses.is_empty() {
+        true => RemoteScan::default(),
+        false => remote::scan(context, &addresses, remote_settings(args, &limits, &args.filters.filters()))?,
+    };
     // A configuration that cannot be read is the business of commands that need one.
     let project = (!args.no_cache && !args.no_hash).then(|| context.project(None).ok()).flatten();
     let cache = project.and_then(|project| Cache::open(context, &project, &limits));
@@ -55,6 +63,10 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
         Some((state, path)) => record(context, state, path, settings, started)?,
         None => (plain(context, args, settings)?, Vec::new()),
     };
+    scanned.files.extend(remote.scanned.files);
+    scanned.skipped.extend(remote.scanned.skipped);
+    scanned.left_out.extend(remote.scanned.left_out);
+    scanned.incomplete |= remote.scanned.incomplete;
     // Evidence holds what was found; a policy changes what this run says of it, no more.
     policy.apply(&mut scanned);
 
@@ -69,7 +81,12 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     if args.policy != "standard" {
         report.remarks.push(format!("severities are those of the policy `{}`", args.policy));
     }
-    let exit = exit(&scanned, args.fail_on);
+    report.remarks.extend(remote.remarks);
+    report.measurements = remote.measurements;
+    let exit = match remote.is_broken {
+        true => exit(&scanned, args.fail_on).worse(Exit::Integrity),
+        false => exit(&scanned, args.fail_on),
+    };
     fill(&mut report, scanned, exit);
     Ok(emit(context, &report, format, exit))
 }
@@ -82,6 +99,7 @@ fn plain(context: &Context, args: &ScanArgs, settings: ScanSettings<'_>) -> Resu
         let shown = path.to_string_lossy().replace('\\', "/");
         match shown.as_str() {
             "-" => scanned.files.push(stdin(settings)?),
+            shown if remote::is_address(shown) => {}
             _ => paths.push((shown, path.clone())),
         }
     }
@@ -94,8 +112,28 @@ fn plain(context: &Context, args: &ScanArgs, settings: ScanSettings<'_>) -> Resu
 }
 
 fn name(args: &ScanArgs) -> String {
-    let names: Vec<_> = args.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    names.join(" ")
+    let name = |path: &std::path::PathBuf| match path.to_string_lossy() {
+        address if remote::is_address(&address) => remote::shown(&address),
+        path => path.into_owned(),
+    };
+    args.paths.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+/// The arguments that are addresses.
+fn addresses(args: &ScanArgs) -> Vec<String> {
+    let shown = args.paths.iter().map(|path| path.to_string_lossy().into_owned());
+    shown.filter(|shown| remote::is_address(shown)).collect()
+}
+
+fn remote_settings<'a>(args: &ScanArgs, limits: &'a Limits, filters: &'a Filters) -> RemoteSettings<'a> {
+    RemoteSettings {
+        filters,
+        scan: ScanSettings { limits, hash: args.hash, cache: None, known: None },
+        is_alone: args.paths.len() == 1,
+        check_layout: !args.no_hash,
+        allow_http: args.allow_http,
+        timeout: Duration::from_secs(args.timeout),
+    }
 }
 
 fn stdin(settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Failure> {
@@ -121,15 +159,15 @@ fn stdin(settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Fai
 fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(State, &'a Path)>, Failure> {
     for path in args.paths.iter().filter(|path| *path != Path::new("-")) {
         let shown = path.to_string_lossy();
-        if shown.contains("://") {
-            return Err(Failure::usage(format!("`{shown}`: this build reads files only; download it first")));
+        if remote::is_address(&shown) {
+            continue;
         }
         if std::fs::symlink_metadata(path).is_err() {
             return Err(Failure::usage(format!("`{shown}` does not exist")));
         }
     }
     let [path] = args.paths.as_slice() else { return Ok(None) };
-    if args.no_record || args.no_hash || path == Path::new("-") {
+    if args.no_record || args.no_hash || path == Path::new("-") || remote::is_address(&path.to_string_lossy()) {
         return Ok(None);
     }
     let project = context.project(None)?;

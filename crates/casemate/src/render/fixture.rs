@@ -67,6 +67,7 @@ fn file(path: &str, format: &'static str, verdict: Verdict, findings: Vec<Findin
         objects: BTreeMap::from([(format.into(), 1), ("pickle".into(), 1)]),
         tensors: 42,
         registration: None,
+        bytes_fetched: None,
     }
 }
 

@@ -49,7 +49,7 @@ fn a_directory_that_is_none_is_a_usage_error() {
     casemate(digits.path(), &["check", "nowhere"]).is_one_clear_error(2, &["nowhere"]);
     casemate(digits.path(), &["check", "model/model.onnx"]).is_one_clear_error(2, &["casemate scan"]);
     casemate(digits.path(), &["scan", "nowhere.pt"]).is_one_clear_error(2, &["nowhere.pt"]);
-    casemate(digits.path(), &["scan", "https://example.org/m.pt"]).is_one_clear_error(2, &["https://"]);
+    casemate(digits.path(), &["scan", "gopher://example.org/m.pt"]).is_one_clear_error(2, &["https://"]);
     casemate(digits.path(), &["-C", "nowhere", "check"]).is_one_clear_error(2, &["nowhere"]);
     casemate(digits.path(), &["ledger", "verify"]).is_one_clear_error(3, &["casemate check"]);
 }

@@ -10,6 +10,7 @@ mod filters;
 mod inventory;
 mod ledger;
 mod pipelines;
+mod remote;
 mod scan;
 mod waivers;
 
