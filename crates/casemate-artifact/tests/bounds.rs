@@ -265,6 +265,38 @@ fn long_texts_are_bounded() {
     assert_bounded("tokenizer_config.json", template.as_bytes());
 }
 
+#[test]
+fn documents_are_bounded() {
+    let document =
+        |declared: &str, inner: &str| format!("<!DOCTYPE PMML [{declared}]><PMML>{inner}</PMML>").into_bytes();
+    let references = format!("<!ENTITY a 'x'><!ENTITY b '{}'>", "&a;".repeat(170_000));
+    assert_refused("references.pmml", &document(&references, &"&b;".repeat(300_000)));
+    assert_refused("entities.pmml", &document(&"<!ENTITY a SYSTEM '../x'>".repeat(100_000), ""));
+    let attributes: String = (0..250).map(|n| format!(" a{n}=''")).collect();
+    assert_bounded("attributes.pmml", &document("", &format!("<Extension{attributes}/>").repeat(1500)));
+    let applied: String = (0..100_000).map(|n| format!("<Apply function='x-{n}'/>")).collect();
+    assert_refused("functions.pmml", &document("", &applied));
+    assert_bounded("nested.pmml", &document("", &"<Node>".repeat(400_000)));
+}
+
+#[test]
+fn headers_of_7z_are_bounded() {
+    let archive = |header: &[u8]| {
+        let start =
+            [&b"7z\xbc\xaf\x27\x1c\0\x04\0\0\0\0"[..], &[0; 8], &(header.len() as u64).to_le_bytes(), &[0; 4]].concat();
+        [&start, header].concat()
+    };
+    // Folders of eight coders without a name, and as many as a header can hold.
+    let folders =
+        [&[1, 4, 7, 0x0b, 0xdf, 0xff, 0xff, 0][..], &[&[8][..], &[1, 0].repeat(8), &[0; 14]].concat().repeat(60_000)];
+    assert_refused("folders.7z", &archive(&folders.concat()));
+    let few =
+        [&[1, 4, 7, 0x0b, 0xc0, 0, 0x40, 0][..], &[&[8][..], &[1, 0].repeat(8), &[0; 14]].concat().repeat(16_384)];
+    assert_refused("coders.7z", &archive(&few.concat()));
+    let entries = [&[1, 5, 0xc0, 0xff, 0xff, 0x11, 0xc2, 0, 0, 0][..], &[0; 131_071]].concat();
+    assert_refused("entries.7z", &archive(&entries));
+}
+
 /// An HDF5 file whose root has these messages, and what follows it, made with the address it starts at.
 fn hdf5(messages: &[(u8, Vec<u8>)], rest: &dyn Fn(u64) -> Vec<u8>) -> Vec<u8> {
     let body: Vec<u8> = messages

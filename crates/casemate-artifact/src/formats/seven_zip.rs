@@ -32,8 +32,8 @@ const MAGIC: &[u8] = b"7z\xbc\xaf\x27\x1c";
 const START_BYTES: u64 = 32;
 /// Packed headers in packed headers; writers pack it once.
 const PACKED_HEADERS_MAX: u32 = 4;
-/// Names take two bytes a character: 50,000 members.
-const HEADER_BYTES_MAX: u64 = 4 << 20;
+/// Names take two bytes a character: 25,000 members. What is made of a byte takes up to eight.
+const HEADER_BYTES_MAX: u64 = 2 << 20;
 /// The longest target of a link.
 const LINK_BYTES_MAX: u64 = 4096;
 
@@ -128,6 +128,8 @@ impl Archive<'_, '_> {
         let mut spans = self.spans(streams)?.into_iter();
         let mut entries = entries.into_iter();
         for (folder, sizes) in streams.folders.iter().zip(&streams.sizes) {
+            // Once too much has come out, nothing more is unpacked.
+            self.object.budget.inflated(0, self.object.limits)?;
             let range = spans.next().ok_or_else(|| broken(12, "a folder has no packed stream"))?;
             // What else belongs to the folder; one with several is not read.
             spans.by_ref().take(folder.packed_streams.saturating_sub(1)).for_each(drop);

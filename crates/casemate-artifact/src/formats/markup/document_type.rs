@@ -9,8 +9,8 @@ use crate::{Malformed, Trouble};
 
 /// Entities held; the largest public vocabulary, that of MathML, declares 2,200.
 const ENTITIES_MAX: usize = 10_000;
-/// Bytes of all their values that are held.
-const VALUES_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all their values that are held; each three may be a reference that costs fifty.
+const VALUES_BYTES_MAX: usize = 512 << 10;
 
 /// The document type of a document.
 #[derive(Default)]

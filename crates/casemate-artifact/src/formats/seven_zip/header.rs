@@ -34,8 +34,10 @@ pub(super) struct Entry {
 /// Coders of one folder; writers use four at most.
 const CODERS_MAX: u64 = 8;
 
-/// Members and folders that are held.
+/// Members and packed streams that are held.
 const THINGS_MAX: usize = 1 << 16;
+/// Folders that are held, each with up to eight coders.
+const FOLDERS_MAX: usize = 1 << 14;
 
 type Read<T> = Result<T, &'static str>;
 
@@ -160,6 +162,9 @@ impl<'a> Fields<'a> {
         let n = self.things()?;
         if self.byte()? != 0 {
             return Err("its folders lie elsewhere");
+        }
+        if n > FOLDERS_MAX {
+            return Err("it has more folders than are read");
         }
         streams.folders = (0..n).map(|_| self.folder()).collect::<Read<_>>()?;
         loop {

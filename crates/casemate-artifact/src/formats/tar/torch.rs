@@ -20,6 +20,9 @@ use crate::{Child, Malformed, Role, Trouble};
 /// Dimensions of a tensor; torch has no more.
 const DIMENSIONS_MAX: u32 = 64;
 
+/// Pickles and stretches of numbers of one member; the largest models of that time had some thousand.
+const PARTS_MAX: usize = 20_000;
+
 /// The objects in a member called `storages` or `tensors`, and where that breaks.
 pub(super) fn split(object: &Object<'_>, child: Child) -> (Vec<Child>, Option<Malformed>) {
     let mut parts = Vec::new();
@@ -28,7 +31,11 @@ pub(super) fn split(object: &Object<'_>, child: Child) -> (Vec<Child>, Option<Ma
         if at >= size {
             break None;
         }
-        match next(object, &child.source, at) {
+        let next = match parts.len() < PARTS_MAX {
+            true => next(object, &child.source, at),
+            false => Err(Malformed::new(Trouble::Limit, at, format!("more than {PARTS_MAX} parts"))),
+        };
+        match next {
             Ok((pickle, numbers)) => {
                 at = numbers.end;
                 parts.push(part(&child, pickle, Role::Any));
