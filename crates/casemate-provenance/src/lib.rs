@@ -12,6 +12,8 @@ pub mod files;
 pub mod hash;
 pub mod manifest;
 
+pub mod oms;
+
 pub mod keys;
 
 pub mod dsse;
@@ -29,5 +31,5 @@ mod testing;
 pub use hash::{HashChoice, Hashes, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
-pub use manifest::{Manifest, Snapshot};
+pub use manifest::{Listing, Manifest, Snapshot};
 pub use note::{Checkpoint, NoteKey};

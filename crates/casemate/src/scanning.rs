@@ -184,7 +184,7 @@ pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, setting
     let size = source.size_bytes();
     let digest = match settings.hash {
         true => match hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ()) {
-            Ok(hashes) => Some(hashes.sha256),
+            Ok(hashes) => hashes.sha256,
             Err(error) => return not_judged(shown, size, format!("cannot be read: {error}")),
         },
         false => None,

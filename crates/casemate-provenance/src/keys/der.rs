@@ -16,7 +16,7 @@ impl<'a> Reader<'a> {
         let (found, rest) = self.0.split_first()?;
         let (first, rest) = rest.split_first()?;
         let (length, rest) = match *first {
-            short @ 0..0x80 => (usize::from(short), rest),
+            short @ 0..=0x7f => (usize::from(short), rest),
             // Four bytes of length are more than any key needs; indefinite lengths are not DER.
             long @ 0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
 pub(super) fn element(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     match value.len() {
-        short @ 0..0x80 => out.push(u8::try_from(short).unwrap_or(0)),
+        short @ 0..=0x7f => out.push(u8::try_from(short).unwrap_or(0)),
         long => {
             let bytes = long.to_be_bytes();
             let digits = &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(0)..];

@@ -204,9 +204,7 @@ impl SigningKey {
         let der = Secret::new(der.map_err(|_| Error::Generate)?.as_ref().to_vec());
         let text = match password {
             None => pem::encode(der.expose(), "PRIVATE KEY"),
-            Some(password) => {
-                pem::encode(&pbes2::seal(der.expose(), password).ok_or(Error::Generate)?, pbes2::LABEL)
-            }
+            Some(password) => pem::encode(&pbes2::seal(der.expose(), password).ok_or(Error::Generate)?, pbes2::LABEL),
         };
         super::write_new(path, Secret::new(text).expose().as_bytes(), 0o600)
     }
