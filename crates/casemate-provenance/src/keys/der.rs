@@ -55,8 +55,8 @@ pub(super) fn element(tag: u8, value: &[u8]) -> Vec<u8> {
         short @ 0..=0x7f => out.push(u8::try_from(short).unwrap_or(0)),
         long => {
             let bytes = long.to_be_bytes();
-            let digits = &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(0)..];
-            out.push(0x80 | u8::try_from(digits.len()).unwrap_or(0));
+            let digits = bytes.into_iter().skip_while(|byte| *byte == 0);
+            out.push(0x80 | u8::try_from(digits.clone().count()).unwrap_or(0));
             out.extend(digits);
         }
     }

@@ -126,15 +126,12 @@ impl Bundle {
         if envelope.signatures.len() > SIGNATURES_MAX {
             return Err(malformed(&format!("it has more than {SIGNATURES_MAX} signatures")));
         }
-        let bytes = |what: &str, text: &str| {
-            STANDARD.decode(text).map_err(|_| Error::Malformed(format!("its {what} is not base64")))
-        };
         let signature =
-            |wire: &WireSignature| Ok(Signature { keyid: wire.keyid.clone(), sig: bytes("signature", &wire.sig)? });
+            |wire: &WireSignature| Ok(Signature { keyid: wire.keyid.clone(), sig: base64_of("signature", &wire.sig)? });
         Ok(Self {
-            material: material(wire.verification_material, &bytes)?,
+            material: material(wire.verification_material)?,
             payload_type: envelope.payload_type,
-            payload: bytes("payload", &envelope.payload)?,
+            payload: base64_of("payload", &envelope.payload)?,
             signatures: envelope.signatures.iter().map(signature).collect::<Result<_, Error>>()?,
         })
     }
@@ -173,14 +170,18 @@ impl Bundle {
     }
 }
 
-fn material(wire: WireMaterial, bytes: &dyn Fn(&str, &str) -> Result<Vec<u8>, Error>) -> Result<Material, Error> {
+fn base64_of(what: &str, text: &str) -> Result<Vec<u8>, Error> {
+    STANDARD.decode(text).map_err(|_| Error::Malformed(format!("its {what} is not base64")))
+}
+
+fn material(wire: WireMaterial) -> Result<Material, Error> {
     match (wire.public_key, wire.chain, wire.certificate) {
         (Some(key), None, None) => Ok(Material::PublicKey { hint: key.hint.filter(|hint| !hint.is_empty()) }),
         (None, Some(chain), None) if chain.certificates.is_empty() || chain.certificates.len() > CERTIFICATES_MAX => {
             Err(Error::Malformed(format!("it must have 1 to {CERTIFICATES_MAX} certificates")))
         }
         (None, Some(chain), None) => {
-            let der = |certificate: &WireCertificate| bytes("certificate", &certificate.raw_bytes);
+            let der = |certificate: &WireCertificate| base64_of("certificate", &certificate.raw_bytes);
             Ok(Material::Certificates(chain.certificates.iter().map(der).collect::<Result<_, _>>()?))
         }
         (None, None, Some(_)) => Err(Error::Malformed(
