@@ -7,6 +7,8 @@ mod examples;
 mod failures;
 mod ledger;
 mod scan;
+mod signing;
+mod signing_reference;
 mod waivers;
 
 use std::path::{Path, PathBuf};
