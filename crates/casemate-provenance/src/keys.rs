@@ -4,6 +4,7 @@
 //! Sources: RFC 8032 (Ed25519, by aws-lc-rs), RFC 8410 (PKCS#8 and SPKI forms), RFC 7468 (PEM). The keys that sign models
 //! are in [`signing`]; these sign evidence and the ledger.
 
+pub mod certificate;
 mod der;
 mod pbes2;
 mod pem;

@@ -9,14 +9,17 @@
 //! [`crate::keys::signing`].
 
 pub mod bundle;
+pub mod chain;
 pub mod compare;
 mod names;
 pub mod payload;
 
 use crate::dsse::pae;
+use crate::keys::certificate::Certificate;
 use crate::keys::signing::{SigningKey, VerifyingKey};
 use crate::statement::PAYLOAD_TYPE;
 use bundle::{Bundle, Material};
+use chain::TrustedRoots;
 use payload::Signed;
 
 /// Bytes a bundle may have: a million files of long names.
@@ -71,11 +74,20 @@ pub struct CheckedSignature {
     pub state: SignatureState,
 }
 
+/// Who is expected to have made the first signature.
+#[derive(Clone, Debug)]
+pub enum Signer {
+    /// The holder of this key.
+    Key(VerifyingKey),
+    /// Whoever these roots say is called so.
+    Certified(TrustedRoots),
+}
+
 /// Whom to believe.
 #[derive(Clone, Debug)]
-pub struct TrustedKeys {
-    /// The key of the first signature.
-    pub key: VerifyingKey,
+pub struct Trusted {
+    /// The maker of the first signature.
+    pub signer: Signer,
     /// The post-quantum key of the second one, where there is one.
     pub pq_key: Option<VerifyingKey>,
     /// Whether a good post-quantum signature must be there.
@@ -89,18 +101,33 @@ pub struct TrustedKeys {
 pub struct Opened {
     /// What was signed.
     pub signed: Signed,
+    /// The key of the first signature.
+    pub key: VerifyingKey,
     /// Every signature, in order.
     pub signatures: Vec<CheckedSignature>,
     /// Things a person should know.
     pub notes: Vec<String>,
 }
 
-/// The bundle of `signed`: an ECDSA signature by `key` and, where `pq_key` is given, one of ML-DSA-65 behind it, both named
-/// as required in what is signed, so that neither can be taken away.
+/// What signs a model.
+#[derive(Clone, Copy, Debug)]
+pub struct SignWith<'a> {
+    /// ECDSA.
+    pub key: &'a SigningKey,
+    /// ML-DSA-65, behind it.
+    pub pq_key: Option<&'a SigningKey>,
+    /// Certificates of `key`, DER, its own first; empty when verifiers have the key itself.
+    pub certificates: &'a [Vec<u8>],
+}
+
+/// The bundle of `signed`: an ECDSA signature and, where there is a `pq_key`, one of ML-DSA-65 behind it, both named as
+/// required in what is signed, so that neither can be taken away.
 ///
 /// # Errors
-/// [`Error::Malformed`] when `key` is not ECDSA or `pq_key` not ML-DSA-65: the reference reads ECDSA first and nothing else.
-pub fn sign(mut signed: Signed, key: &SigningKey, pq_key: Option<&SigningKey>) -> Result<Vec<u8>, Error> {
+/// [`Error::Malformed`] when the keys are of other kinds, since the reference reads ECDSA first and nothing else, or when
+/// the first certificate is not for the key.
+pub fn sign(mut signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
+    let SignWith { key, pq_key, certificates } = with;
     if key.key_type().is_post_quantum() {
         return Err(Error::Malformed("the first signature must be ECDSA; give the ML-DSA key as the second".into()));
     }
@@ -117,7 +144,13 @@ pub fn sign(mut signed: Signed, key: &SigningKey, pq_key: Option<&SigningKey>) -
         let keyid = if key.key_type().is_post_quantum() { key.public().key_id() } else { String::new() };
         signatures.push(crate::dsse::Signature { keyid, sig: key.sign(&message)? });
     }
-    let material = Material::PublicKey { hint: Some(key.public().hint()) };
+    let material = match certificates {
+        [] => Material::PublicKey { hint: Some(key.public().hint()) },
+        [leaf, ..] => match Certificate::parse(leaf).and_then(|leaf| leaf.key) {
+            Some(of_leaf) if of_leaf == *key.public() => Material::Certificates(certificates.to_vec()),
+            _ => return Err(Error::Malformed("the certificate is not for this key".into())),
+        },
+    };
     Ok(Bundle { material, payload_type: PAYLOAD_TYPE.into(), payload, signatures }.to_json())
 }
 
@@ -125,21 +158,28 @@ pub fn sign(mut signed: Signed, key: &SigningKey, pq_key: Option<&SigningKey>) -
 ///
 /// # Errors
 /// [`Error`] names the first reason not to believe it.
-pub fn open(bytes: &[u8], trusted: &TrustedKeys) -> Result<Opened, Error> {
+pub fn open(bytes: &[u8], trusted: &Trusted) -> Result<Opened, Error> {
     let bundle = Bundle::parse(bytes)?;
     let mut notes = Vec::new();
-    match &bundle.material {
-        Material::PublicKey { hint: None } => notes.push("the signature file does not name its key".to_owned()),
-        Material::PublicKey { hint: Some(hint) } if *hint != trusted.key.hint() => {
+    let key = match (&bundle.material, &trusted.signer) {
+        (Material::PublicKey { hint: None }, Signer::Key(key)) => {
+            notes.push("the signature file does not name its key".to_owned());
+            key.clone()
+        }
+        (Material::PublicKey { hint: Some(hint) }, Signer::Key(key)) if *hint != key.hint() => {
             let named = hint.chars().take(80).flat_map(char::escape_debug).collect::<String>();
             return Err(Error::Signature(format!("signed with another key: it names `{named}`, not the one given")));
         }
-        Material::PublicKey { .. } => {}
-        Material::Certificates(_) => {
+        (Material::PublicKey { .. }, Signer::Key(key)) => key.clone(),
+        (Material::Certificates(chain), Signer::Certified(roots)) => chain::verified_key(chain, roots)?,
+        (Material::Certificates(_), Signer::Key(_)) => {
             return Err(Error::Signature("signed with a certificate: give --roots and --identity, not a key".into()));
         }
-    }
-    let (signatures, legacy) = check(&bundle, trusted)?;
+        (Material::PublicKey { .. }, Signer::Certified(_)) => {
+            return Err(Error::Signature("signed with a key and no certificate: give --key".into()));
+        }
+    };
+    let (signatures, legacy) = check(&bundle, &key, trusted)?;
     if legacy {
         notes.push("signed in the form of releases before v1.0, as --allow-legacy allows".to_owned());
     }
@@ -149,19 +189,19 @@ pub fn open(bytes: &[u8], trusted: &TrustedKeys) -> Result<Opened, Error> {
     for signature in signatures.iter().filter(|signature| signature.state == SignatureState::NotChecked) {
         notes.push(format!("signature `{}` was not checked: no key was given for it", signature.name));
     }
-    Ok(Opened { signed, signatures, notes })
+    Ok(Opened { signed, key, signatures, notes })
 }
 
 /// Every signature checked with the key it must be of: the first with the key given, the others by their name.
-fn check(bundle: &Bundle, trusted: &TrustedKeys) -> Result<(Vec<CheckedSignature>, bool), Error> {
+fn check(bundle: &Bundle, first: &VerifyingKey, trusted: &Trusted) -> Result<(Vec<CheckedSignature>, bool), Error> {
     let message = pae(&bundle.payload_type, &bundle.payload);
     let mut checked = Vec::new();
     let mut legacy = false;
     for (n, signature) in bundle.signatures.iter().enumerate() {
         if n == 0 {
-            let mut good = trusted.key.verifies(&message, &signature.sig);
+            let mut good = first.verifies(&message, &signature.sig);
             if !good && trusted.allow_legacy {
-                legacy = trusted.key.verifies(&bundle.legacy_message(), &signature.sig);
+                legacy = first.verifies(&bundle.legacy_message(), &signature.sig);
                 good = legacy;
             }
             if !good {
@@ -169,7 +209,7 @@ fn check(bundle: &Bundle, trusted: &TrustedKeys) -> Result<(Vec<CheckedSignature
                     "the signature does not match the key, or what it covers was changed".into(),
                 ));
             }
-            checked.push(CheckedSignature { name: trusted.key.key_type.as_str().into(), state: SignatureState::Good });
+            checked.push(CheckedSignature { name: first.key_type.as_str().into(), state: SignatureState::Good });
             continue;
         }
         let (name, state) = match &trusted.pq_key {
@@ -185,7 +225,7 @@ fn check(bundle: &Bundle, trusted: &TrustedKeys) -> Result<(Vec<CheckedSignature
 }
 
 /// Every signature that the payload requires is there, and the post-quantum one is good where it is asked for.
-fn require(signed: &Signed, signatures: &[CheckedSignature], trusted: &TrustedKeys) -> Result<(), Error> {
+fn require(signed: &Signed, signatures: &[CheckedSignature], trusted: &Trusted) -> Result<(), Error> {
     let good = |wanted: &str| {
         signatures.iter().any(|signature| signature.state == SignatureState::Good && signature.name == wanted)
     };

@@ -1,19 +1,25 @@
 //! Just enough DER (X.690) to look into key files: tag, length, value, each checked against what is there.
 
 /// Universal tags.
+pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
 
 /// What is left to read of some DER.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// The value of the next element, if it has this tag.
-    pub(super) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (found, rest) = self.0.split_first()?;
+    /// The next element: its tag, its value, and the whole of it.
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let before = self.0;
+        let (tag, rest) = before.split_first()?;
         let (first, rest) = rest.split_first()?;
         let (length, rest) = match *first {
             short @ 0..=0x7f => (usize::from(short), rest),
@@ -25,11 +31,18 @@ impl<'a> Reader<'a> {
             _ => return None,
         };
         let (value, rest) = rest.split_at_checked(length)?;
-        if *found != tag {
-            return None;
-        }
         self.0 = rest;
-        Some(value)
+        Some((*tag, value, before.get(..before.len() - rest.len())?))
+    }
+
+    /// The value of the next element, if it has this tag; else it stays unread.
+    pub(super) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let mut ahead = *self;
+        let (found, value, _) = ahead.next()?;
+        (found == tag).then(|| {
+            *self = ahead;
+            value
+        })
     }
 
     /// A reader of what is inside the next element, which has this tag.

@@ -341,8 +341,8 @@ mod tests {
         assert!(matches!(SigningKey::load(&path, None), Err(Error::Password { given: false, .. })));
     }
 
-    /// Run where the `openssl` program is; elsewhere the vectors of the formats are those above.
     #[test]
+    #[ignore = "needs openssl: cargo xtask test"]
     fn keys_that_openssl_made_are_read_in_every_form() {
         let dir = tempfile::tempdir().unwrap();
         for (curve, key_type) in

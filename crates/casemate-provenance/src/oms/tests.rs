@@ -39,12 +39,12 @@ impl Model {
         list(self.path(), HashType::Sha256, &[], &|_| ()).unwrap()
     }
 
-    fn trusted(&self) -> TrustedKeys {
-        TrustedKeys { key: self.key.public().clone(), pq_key: None, require_pq: false, allow_legacy: false }
+    fn trusted(&self) -> Trusted {
+        Trusted { signer: Signer::Key(self.key.public().clone()), pq_key: None, require_pq: false, allow_legacy: false }
     }
 
     fn bundle(&self) -> Vec<u8> {
-        sign(self.listed(), &self.key, None).unwrap()
+        sign(self.listed(), with(&self.key, None)).unwrap()
     }
 
     fn compared(&self, signed: &Signed) -> Comparison {
@@ -61,12 +61,16 @@ impl Model {
         &self,
         payload: &str,
         signatures: Vec<crate::dsse::Signature>,
-        trusted: &TrustedKeys,
+        trusted: &Trusted,
     ) -> Result<Opened, Error> {
         let material = Material::PublicKey { hint: Some(self.key.public().hint()) };
         let bundle = Bundle { material, payload_type: PAYLOAD_TYPE.into(), payload: payload.into(), signatures };
         open(&bundle.to_json(), trusted)
     }
+}
+
+fn with<'a>(key: &'a SigningKey, pq_key: Option<&'a SigningKey>) -> SignWith<'a> {
+    SignWith { key, pq_key, certificates: &[] }
 }
 
 fn compared_at(signed: &Signed, root: &Path, partial: &[String]) -> Comparison {
@@ -119,7 +123,7 @@ fn a_single_file_is_named_by_a_dot() {
     let file = model.path().join("weights.safetensors");
     let signed = list(&file, HashType::Blake3, &[], &|_| ()).unwrap();
     assert_eq!(signed.resources[0].name, ".");
-    let opened = open(&sign(signed, &model.key, None).unwrap(), &model.trusted()).unwrap();
+    let opened = open(&sign(signed, with(&model.key, None)).unwrap(), &model.trusted()).unwrap();
     assert!(compared_at(&opened.signed, &file, &[]).holds());
     fs::write(&file, "v").unwrap();
     assert_eq!(compared_at(&opened.signed, &file, &[]).changed, ["."]);
@@ -258,7 +262,7 @@ fn an_envelope_without_signatures_is_malformed() {
 fn another_key_and_another_hint_are_refused() {
     let model = Model::new();
     let other = SigningKey::generate(KeyType::EcdsaP256).unwrap();
-    let trusted = TrustedKeys { key: other.public().clone(), ..model.trusted() };
+    let trusted = Trusted { signer: Signer::Key(other.public().clone()), ..model.trusted() };
     assert!(refusal(open(&model.bundle(), &trusted)).contains("another key"));
     // The hint is not signed: one that lies buys nothing.
     let lying = String::from_utf8(model.bundle()).unwrap().replace(&model.key.public().hint(), &other.public().hint());
@@ -269,8 +273,8 @@ fn another_key_and_another_hint_are_refused() {
 fn a_hybrid_signature_cannot_be_stripped() {
     let model = Model::new();
     let pq = SigningKey::generate(KeyType::MlDsa65).unwrap();
-    let bytes = sign(model.listed(), &model.key, Some(&pq)).unwrap();
-    let with_pq = TrustedKeys { pq_key: Some(pq.public().clone()), require_pq: true, ..model.trusted() };
+    let bytes = sign(model.listed(), with(&model.key, Some(&pq))).unwrap();
+    let with_pq = Trusted { pq_key: Some(pq.public().clone()), require_pq: true, ..model.trusted() };
     let opened = open(&bytes, &with_pq).unwrap();
     assert_eq!(opened.signed.required_signatures, ["ecdsa-p256", "ml-dsa-65"]);
     let states: Vec<SignatureState> = opened.signatures.iter().map(|signature| signature.state).collect();
@@ -279,7 +283,7 @@ fn a_hybrid_signature_cannot_be_stripped() {
     let unchecked = open(&bytes, &model.trusted()).unwrap();
     assert_eq!(unchecked.signatures[1].state, SignatureState::NotChecked);
     assert!(unchecked.notes[0].contains("was not checked"));
-    let demanded = TrustedKeys { require_pq: true, ..model.trusted() };
+    let demanded = Trusted { require_pq: true, ..model.trusted() };
     assert!(refusal(open(&bytes, &demanded)).contains("demanded"));
 
     let mut stripped = Bundle::parse(&bytes).unwrap();
@@ -303,7 +307,7 @@ fn old_forms_are_read_only_when_asked_for() {
         "predicateType":"https://model_signing/Digests/v0.1","predicate":{{"unused":"it's"}}}}"#
     );
     assert!(matches!(model.opened(&old), Err(Error::Legacy(_))));
-    let allowing = TrustedKeys { allow_legacy: true, ..model.trusted() };
+    let allowing = Trusted { allow_legacy: true, ..model.trusted() };
     // Signed over the broken encoding: not good unless asked for.
     let bundle = Bundle {
         material: Material::PublicKey { hint: None },
@@ -340,6 +344,6 @@ fn a_flipped_bit_anywhere_in_a_bundle_never_verifies() {
 fn only_ecdsa_may_stand_first() {
     let model = Model::new();
     let pq = SigningKey::generate(KeyType::MlDsa65).unwrap();
-    assert!(matches!(sign(model.listed(), &pq, None), Err(Error::Malformed(_))));
-    assert!(matches!(sign(model.listed(), &model.key, Some(&model.key)), Err(Error::Malformed(_))));
+    assert!(matches!(sign(model.listed(), with(&pq, None)), Err(Error::Malformed(_))));
+    assert!(matches!(sign(model.listed(), with(&model.key, Some(&model.key))), Err(Error::Malformed(_))));
 }

@@ -56,6 +56,12 @@ pub struct SignArgs {
     /// Private key, PEM: ECDSA P-256, P-384 or P-521.
     #[arg(long, value_name = "KEY.pem")]
     pub key: PathBuf,
+    /// Certificate of the key, PEM; verifiers then need roots and a name instead of the key.
+    #[arg(long, value_name = "LEAF.pem")]
+    pub certificate: Option<PathBuf>,
+    /// Certificates between it and a root, PEM; may be given again.
+    #[arg(long, value_name = "CA.pem", requires = "certificate")]
+    pub chain: Vec<PathBuf>,
     /// Private key of a second, post-quantum signature, PEM: ML-DSA-65.
     #[arg(long, value_name = "PQ.pem")]
     pub pq_key: Option<PathBuf>,
@@ -76,7 +82,7 @@ pub struct SignArgs {
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --partial config.json\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed\nFormats: text json"
+    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed\nFormats: text json"
 )]
 pub struct VerifyArgs {
     /// Model: a directory or a file.
@@ -86,8 +92,14 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", default_value = "model.sig")]
     pub signature: PathBuf,
     /// Public key of the signer, PEM.
-    #[arg(long, value_name = "PUB.pem")]
-    pub key: PathBuf,
+    #[arg(long, value_name = "PUB.pem", required_unless_present = "roots", conflicts_with = "roots")]
+    pub key: Option<PathBuf>,
+    /// Authorities whose certificates count, PEM; no others do.
+    #[arg(long, value_name = "CA.pem", requires = "identity")]
+    pub roots: Option<PathBuf>,
+    /// Whom the certificate must name, exactly: an e-mail address, URI or host name, or the common name where it has none.
+    #[arg(long, value_name = "NAME", requires = "roots")]
+    pub identity: Option<String>,
     /// Public key of the signer's second signature, PEM.
     #[arg(long, value_name = "PQ.pub.pem")]
     pub pq_key: Option<PathBuf>,

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use casemate_provenance::keys::Error as KeyError;
+use casemate_provenance::keys::certificate::Certificate;
 use casemate_provenance::keys::signing::SigningKey;
 use casemate_provenance::oms::compare::{ListError, list};
 use casemate_provenance::oms::payload::HashType;
-use casemate_provenance::oms::{self, Error};
+use casemate_provenance::oms::{self, Error, SignWith};
 
 use super::keygen::password;
 use crate::cli::{Format, HashKind, SignArgs};
@@ -21,6 +22,10 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
     let password = args.password_file.as_deref().map(password).transpose()?;
     let load = |path: &Path| SigningKey::load(path, password.as_ref()).map_err(|error| key_failure(&error));
     let (key, pq_key) = (load(&args.key)?, args.pq_key.as_deref().map(load).transpose()?);
+    let mut certificates = Vec::new();
+    for path in args.certificate.iter().chain(&args.chain) {
+        certificates.extend(Certificate::load(path).map_err(|error| key_failure(&error))?);
+    }
     let root = std::fs::canonicalize(&args.model)
         .map_err(|error| Failure::usage(format!("`{}`: {error}", args.model.display())))?;
     let mut ignored = args.ignore.iter().map(|path| inside(&root, path)).collect::<Result<Vec<_>, _>>()?;
@@ -37,7 +42,8 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
     })?;
     bar.finish_and_clear();
     let (files, beside, links) = (signed.resources.len(), signed.also_covers.len(), signed.allow_symlinks);
-    let bundle = oms::sign(signed, &key, pq_key.as_ref()).map_err(|error| match error {
+    let with = SignWith { key: &key, pq_key: pq_key.as_ref(), certificates: &certificates };
+    let bundle = oms::sign(signed, with).map_err(|error| match error {
         Error::Key(error) => Failure::not_evaluated(error),
         error => Failure::usage(error),
     })?;

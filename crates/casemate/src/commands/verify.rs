@@ -8,9 +8,11 @@ use casemate_artifact::{Scanner, Verdict};
 use casemate_core::{
     Confidence, FileSource, Finding, Limits, Location, Outcome, Severity, Source as _, SourceExt as _,
 };
+use casemate_provenance::keys::certificate::Certificate;
 use casemate_provenance::keys::signing::VerifyingKey;
+use casemate_provenance::oms::chain::TrustedRoots;
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare};
-use casemate_provenance::oms::{self, BUNDLE_BYTES_MAX, Opened, SignatureState, TrustedKeys};
+use casemate_provenance::oms::{self, BUNDLE_BYTES_MAX, Opened, SignatureState, Signer, Trusted};
 use serde_json::json;
 
 use super::sign::{key_failure, signature_name};
@@ -28,8 +30,17 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let started = context.now();
     let load = |path: &Path| VerifyingKey::load(path).map_err(|error| key_failure(&error));
-    let trusted = TrustedKeys {
-        key: load(&args.key)?,
+    let signer = match (&args.key, &args.roots, &args.identity) {
+        (Some(key), _, _) => Signer::Key(load(key)?),
+        (None, Some(roots), Some(identity)) => Signer::Certified(TrustedRoots {
+            roots: Certificate::load(roots).map_err(|error| key_failure(&error))?,
+            identity: identity.clone(),
+            now: started,
+        }),
+        _ => return Err(Failure::usage("give --key, or --roots and --identity")),
+    };
+    let trusted = Trusted {
+        signer,
         pq_key: args.pq_key.as_deref().map(load).transpose()?,
         require_pq: args.require_pq,
         allow_legacy: args.allow_legacy,
@@ -61,7 +72,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
             let text = serde_json::to_string_pretty(&report).map_err(Failure::not_evaluated)?;
             context.emit(&format!("{text}\n"))?;
         }
-        _ => context.emit(&text(&opened, &compared, &trusted, holds))?,
+        _ => context.emit(&text(&opened, &compared, holds))?,
     }
     Ok(if holds { Exit::Passed } else { Exit::Integrity })
 }
@@ -156,7 +167,7 @@ fn state(state: SignatureState) -> &'static str {
     }
 }
 
-fn text(opened: &Opened, compared: &Comparison, trusted: &TrustedKeys, holds: bool) -> String {
+fn text(opened: &Opened, compared: &Comparison, holds: bool) -> String {
     let mut out = String::new();
     for (kind, names, _) in differences(compared) {
         for name in names.iter().filter(|_| kind != "not-checked") {
@@ -171,7 +182,7 @@ fn text(opened: &Opened, compared: &Comparison, trusted: &TrustedKeys, holds: bo
     }
     let signed_by: Vec<String> =
         opened.signatures.iter().map(|signature| format!("{} {}", signature.name, state(signature.state))).collect();
-    let _ = writeln!(out, "signatures: {} (key {})", signed_by.join(", "), trusted.key.hint());
+    let _ = writeln!(out, "signatures: {} (key {})", signed_by.join(", "), opened.key.hint());
     let bad: usize = differences(compared)
         .iter()
         .filter(|(_, _, severity)| *severity >= Severity::High)

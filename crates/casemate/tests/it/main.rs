@@ -8,6 +8,7 @@ mod failures;
 mod ledger;
 mod scan;
 mod signing;
+mod signing_certificates;
 mod signing_reference;
 mod waivers;
 
