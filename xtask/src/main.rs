@@ -9,6 +9,7 @@
 mod bench;
 mod codegen;
 mod fuzz;
+mod python;
 mod realworld;
 mod rust_struct;
 mod rust_text;

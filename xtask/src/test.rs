@@ -1,14 +1,19 @@
 //! `cargo xtask test`: every test, with its own set-up.
 //!
-//! The pickle machine is compared with CPython, so python3 has to be there. Seeds of the fuzz targets and every sample are
-//! replayed by ordinary tests in the crates.
+//! The pickle machine is compared with CPython and signatures with the reference implementation, so python3 and openssl have
+//! to be there. Tests that need other people's programs are `#[ignore]`d for a plain `cargo test` and always run here.
+//! Seeds of the fuzz targets and every sample are replayed by ordinary tests in the crates.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::python;
 use crate::tree::Tree;
+
+/// The reference implementation of OpenSSF Model Signing; its plain install lacks pyOpenSSL.
+const MODEL_SIGNING: &[&str] = &["model-signing==1.1.1", "pyopenssl==26.4.0", "cryptography==50.0.2"];
 
 /// Sets up and runs `cargo test --workspace` with `arguments`; its exit code is the result.
 ///
@@ -16,10 +21,16 @@ use crate::tree::Tree;
 /// When python3 is missing and cannot be installed, or cargo does not start.
 pub fn run(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     ensure_program("python3", "python3")?;
+    ensure_program("openssl", "openssl")?;
+    let reference = python::environment(tree, "model-signing", MODEL_SIGNING)?;
     let start = Instant::now();
+    let separator = (!arguments.iter().any(|argument| argument == "--")).then_some("--");
     let status = Command::new("cargo")
         .args(["test", "--workspace"])
         .args(arguments)
+        .args(separator)
+        .arg("--include-ignored")
+        .env("CASEMATE_TEST_MODEL_SIGNING", reference.join("model_signing"))
         .current_dir(&tree.root)
         .status()
         .context("cannot run cargo")?;
@@ -45,11 +56,19 @@ pub fn ensure_program(program: &str, package: &str) -> Result<()> {
             "`{program}` is missing; install it (on Debian and Ubuntu: sudo apt-get install {package}) and run this again"
         );
     }
-    println!("installing {package}");
-    apt_get(&["update", "-qq"])?;
-    apt_get(&["install", "-qq", "-y", "--no-install-recommends", package])?;
+    ensure_package(package)?;
     ensure!(is_runnable(program), "`{program}` does not run although {package} is installed");
     Ok(())
+}
+
+/// Installs the Debian package `package`.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn ensure_package(package: &str) -> Result<()> {
+    println!("installing {package}");
+    apt_get(&["update", "-qq"])?;
+    apt_get(&["install", "-qq", "-y", "--no-install-recommends", package])
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -16,6 +16,8 @@ const BUFFER_BYTES: u64 = 1 << 20;
 pub enum HashChoice {
     /// SHA-256 alone.
     Sha256,
+    /// BLAKE3 alone.
+    Blake3,
     /// SHA-256 and BLAKE3 in the same pass.
     Sha256AndBlake3,
 }
@@ -25,8 +27,8 @@ pub enum HashChoice {
 pub struct Hashes {
     /// Length in bytes.
     pub size_bytes: u64,
-    /// SHA-256 of all bytes.
-    pub sha256: Digest,
+    /// SHA-256 of all bytes, when it was asked for.
+    pub sha256: Option<Digest>,
     /// BLAKE3 of all bytes, when it was asked for.
     pub blake3: Option<Digest>,
 }
@@ -39,11 +41,8 @@ pub struct Hashes {
 /// Whatever the source reports, and `UnexpectedEof` when it holds fewer bytes than it said.
 pub fn hash(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Hashes> {
     let size_bytes = source.size_bytes();
-    let mut sha256 = digest::Context::new(&digest::SHA256);
-    let mut blake3 = match choice {
-        HashChoice::Sha256 => None,
-        HashChoice::Sha256AndBlake3 => Some(blake3::Hasher::new()),
-    };
+    let mut sha256 = (choice != HashChoice::Blake3).then(|| digest::Context::new(&digest::SHA256));
+    let mut blake3 = (choice != HashChoice::Sha256).then(blake3::Hasher::new);
     let buffer_bytes = usize::try_from(size_bytes.min(BUFFER_BYTES)).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut buffer = vec![0; buffer_bytes];
     let mut done = 0;
@@ -54,7 +53,9 @@ pub fn hash(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + S
         let Some(bytes) = buffer.get(..wanted).filter(|bytes| !bytes.is_empty()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        sha256.update(bytes);
+        if let Some(sha256) = &mut sha256 {
+            sha256.update(bytes);
+        }
         if let Some(blake3) = &mut blake3 {
             blake3.update(bytes);
         }
@@ -62,7 +63,15 @@ pub fn hash(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + S
         progress(done);
     }
     let blake3 = blake3.map(|hasher| Digest(*hasher.finalize().as_bytes()));
-    Ok(Hashes { size_bytes, sha256: finish(sha256), blake3 })
+    Ok(Hashes { size_bytes, sha256: sha256.map(finish), blake3 })
+}
+
+/// The SHA-256 of all bytes of `source`; `progress` as for [`hash`].
+///
+/// # Errors
+/// Those of [`hash`].
+pub fn sha256_of(source: &dyn Source, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Digest> {
+    hash(source, HashChoice::Sha256, progress)?.sha256.ok_or_else(|| io::Error::other("no digest was computed"))
 }
 
 /// The SHA-256 of `bytes`.
@@ -100,14 +109,19 @@ mod tests {
     #[test]
     fn known_hashes_come_out() {
         let hashes = hash(&MemorySource::new(*b"abc"), HashChoice::Sha256AndBlake3, &|_| {}).unwrap();
-        assert_eq!(hashes.sha256.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            hashes.sha256.unwrap().to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(
             hashes.blake3.unwrap().to_string(),
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
         );
-        assert_eq!(hashes.sha256, sha256(b"abc"));
+        assert_eq!(hashes.sha256, Some(sha256(b"abc")));
+        let alone = hash(&MemorySource::new(*b"abc"), HashChoice::Blake3, &|_| {}).unwrap();
+        assert_eq!((alone.sha256, alone.blake3), (None, hashes.blake3));
         let empty = hash(&MemorySource::new(*b""), HashChoice::Sha256, &|_| {}).unwrap();
-        assert_eq!((empty.sha256, empty.blake3), (sha256(b""), None));
+        assert_eq!((empty.sha256, empty.blake3), (Some(sha256(b"")), None));
     }
 
     #[test]
@@ -125,7 +139,7 @@ mod tests {
             let hashes = hash(&source, HashChoice::Sha256AndBlake3, &|done| {
                 assert!(seen.swap(done, Ordering::Relaxed) < done);
             });
-            assert_eq!(hashes.unwrap().sha256, sha256(&bytes));
+            assert_eq!(hashes.unwrap().sha256, Some(sha256(&bytes)));
             assert_eq!(seen.load(Ordering::Relaxed), bytes.len() as u64);
         }
     }

@@ -1,10 +1,14 @@
 //! Ed25519 keys: made, kept in PEM files, named by a hash.
 //!
 //! A private key that others on the machine can read signs for them too, so such a file is refused, not warned about.
-//! Sources: RFC 8032 (Ed25519, by aws-lc-rs), RFC 8410 (PKCS#8 and SPKI forms), RFC 7468 (PEM). Certificates and the ECDSA
-//! and ML-DSA keys of model signatures are left to other modules.
+//! Sources: RFC 8032 (Ed25519, by aws-lc-rs), RFC 8410 (PKCS#8 and SPKI forms), RFC 7468 (PEM). The keys that sign models
+//! are in [`signing`]; these sign evidence and the ledger.
 
+pub mod certificate;
+mod der;
+mod pbes2;
 mod pem;
+pub mod signing;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -53,6 +57,14 @@ pub enum Error {
         path: PathBuf,
         /// What was looked for.
         expected: &'static str,
+    },
+    /// An encrypted key without its password.
+    #[error("private key `{path}` is encrypted: {}", if *.given { "the password does not open it" } else { "give its password" })]
+    Password {
+        /// The key file.
+        path: PathBuf,
+        /// Whether there was a password.
+        given: bool,
     },
     /// The system gave no randomness.
     #[error("no key could be generated")]

@@ -12,6 +12,8 @@ pub mod files;
 pub mod hash;
 pub mod manifest;
 
+pub mod oms;
+
 pub mod keys;
 pub mod mac;
 
@@ -31,5 +33,5 @@ pub use hash::{HashChoice, Hashes, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
 pub use mac::MacKey;
-pub use manifest::{Manifest, Snapshot, Stamp};
+pub use manifest::{Listing, Manifest, Snapshot, Stamp};
 pub use note::{Checkpoint, NoteKey};

@@ -17,7 +17,7 @@ use casemate_core::{Digest, FileSource};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::{self, HashChoice};
+use crate::hash::{self, HashChoice, Hashes};
 
 /// Files a manifest may list.
 pub const ENTRIES_MAX: usize = 1 << 20;
@@ -200,7 +200,12 @@ fn digest_of<'a>(entries: impl ExactSizeIterator<Item = (&'a str, u64, Digest)>)
     hash::sha256(&bytes)
 }
 
-fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sync)) -> Result<(Entry, Stamp), Error> {
+fn hash_file(
+    file: &Path,
+    choice: HashChoice,
+    done: &AtomicU64,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(Hashes, Stamp), Error> {
     let unreadable = |source| Error::Unreadable { path: file.into(), source };
     // The path is canonical: a link there by now has been put in the file's place.
     let stamp = || std::fs::symlink_metadata(file).map(|metadata| Stamp::of(&metadata)).map_err(unreadable);
@@ -211,15 +216,77 @@ fn entry(path: &str, file: &Path, done: &AtomicU64, progress: &(dyn Fn(u64) + Sy
         let step = bytes - seen.swap(bytes, Ordering::Relaxed);
         progress(done.fetch_add(step, Ordering::Relaxed) + step);
     };
-    let hashes = hash::hash(&source, HashChoice::Sha256AndBlake3, &count).map_err(|source| match source.kind() {
+    let hashes = hash::hash(&source, choice, &count).map_err(|source| match source.kind() {
         io::ErrorKind::UnexpectedEof => Error::Changed { path: file.into() },
         _ => unreadable(source),
     })?;
-    let still = before.is_file && before == stamp()? && before.size_bytes == hashes.size_bytes;
-    let Some(blake3) = hashes.blake3.filter(|_| still) else {
-        return Err(Error::Changed { path: file.into() });
-    };
-    Ok((Entry { path: path.into(), size_bytes: hashes.size_bytes, sha256: hashes.sha256, blake3 }, before))
+    match before.is_file && before == stamp()? && before.size_bytes == hashes.size_bytes {
+        true => Ok((hashes, before)),
+        false => Err(Error::Changed { path: file.into() }),
+    }
+}
+
+/// The files of a model by name, before any is read.
+#[derive(Debug)]
+pub struct Listing {
+    /// Name of the directory or file, for people.
+    pub name: String,
+    /// The canonical root.
+    pub root: PathBuf,
+    /// Name and real path of each file, sorted by path components; `.` for a model that is a single file.
+    pub files: Vec<(String, PathBuf)>,
+    /// What lies under the root and is not part of the model.
+    pub skipped: Vec<Skipped>,
+    /// Names that are one name where case does not count.
+    pub collisions: Vec<Collision>,
+}
+
+impl Listing {
+    /// Lists the directory or single file `root`, by the rules of [`Manifest::of_path`].
+    ///
+    /// # Errors
+    /// [`Error`] names the first path that cannot be part of a manifest.
+    pub fn of_path(root: &Path) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: root.into(), source };
+        let root = std::fs::canonicalize(root).map_err(unreadable)?;
+        let name = root.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_string();
+        let walked = walk::walk(&root)?;
+        let collisions = collisions(&walked.files);
+        Ok(Self { name, root, files: walked.files, skipped: walked.skipped, collisions })
+    }
+
+    /// Whether the file of this name is reached through a symbolic link.
+    pub fn is_link(&self, (name, real): &(String, PathBuf)) -> bool {
+        name != "." && self.root.join(name) != *real
+    }
+
+    /// The hashes of the files `wanted` by name, in order and in parallel, each thread holding 1 MiB; `None` for the others.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when a file is written to meanwhile, [`Error::Unreadable`].
+    pub fn hashes(
+        &self,
+        choice: HashChoice,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Option<Hashes>>, Error> {
+        let hashed = self.hash(choice, wanted, progress)?;
+        Ok(hashed.into_iter().map(|hashed| hashed.map(|(hashes, _)| hashes)).collect())
+    }
+
+    fn hash(
+        &self,
+        choice: HashChoice,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Option<(Hashes, Stamp)>>, Error> {
+        let done = AtomicU64::new(0);
+        let one = |(name, file): &(String, PathBuf)| match wanted(name) {
+            true => hash_file(file, choice, &done, progress).map(Some),
+            false => Ok(None),
+        };
+        self.files.par_iter().map(one).collect()
+    }
 }
 
 impl Snapshot {
@@ -228,17 +295,20 @@ impl Snapshot {
     /// # Errors
     /// Those of [`Manifest::of_path`].
     pub fn take(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
-        let unreadable = |source| Error::Unreadable { path: root.into(), source };
-        let root = std::fs::canonicalize(root).map_err(unreadable)?;
-        let name = root.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_string();
-        let walked = walk::walk(&root)?;
-        let done = AtomicU64::new(0);
-        let hash = |(path, file): &(String, PathBuf)| entry(path, file, &done, progress);
-        let hashed = walked.files.par_iter().map(hash).collect::<Result<Vec<_>, Error>>()?;
-        let (entries, stamps): (Vec<_>, Vec<_>) = hashed.into_iter().unzip();
-        let collisions = collisions(&entries);
-        let manifest = Manifest { name, entries, skipped: walked.skipped, collisions };
-        Ok(Self { manifest, root, files: walked.files, stamps })
+        let listing = Listing::of_path(root)?;
+        let hashed = listing.hash(HashChoice::Sha256AndBlake3, &|_| true, progress)?;
+        let mut entries = Vec::with_capacity(hashed.len());
+        let mut stamps = Vec::with_capacity(hashed.len());
+        for ((path, _), hashed) in listing.files.iter().zip(hashed) {
+            // Both hashes were asked for, of every file.
+            let Some((Hashes { size_bytes, sha256: Some(sha256), blake3: Some(blake3) }, stamp)) = hashed else {
+                continue;
+            };
+            entries.push(Entry { path: path.clone(), size_bytes, sha256, blake3 });
+            stamps.push(stamp);
+        }
+        let Listing { name, root, files, skipped, collisions } = listing;
+        Ok(Self { manifest: Manifest { name, entries, skipped, collisions }, root, files, stamps })
     }
 
     /// The files, by their name in the manifest and where they are.
@@ -311,12 +381,12 @@ impl Stamp {
 }
 
 /// Files and directories whose names fold to one; `A/x` and `a/y` meet in their directory.
-fn collisions(entries: &[Entry]) -> Vec<Collision> {
+fn collisions(files: &[(String, PathBuf)]) -> Vec<Collision> {
     let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
     let mut found = Vec::new();
-    for entry in entries {
-        let ends = entry.path.match_indices('/').map(|(at, _)| at).chain([entry.path.len()]);
-        for path in ends.filter_map(|end| entry.path.get(..end)) {
+    for (name, _) in files {
+        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+        for path in ends.filter_map(|end| name.get(..end)) {
             let first = *spelled.entry(path.to_lowercase()).or_insert(path);
             let collision = Collision { path: first.into(), other: path.into() };
             // One directory heads many entries; it is reported once.

@@ -1,11 +1,14 @@
 //! The command line: what can be asked, in the order of a model's life.
 
+mod signing;
+
 use std::path::PathBuf;
 
 use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
+pub use signing::{HashKind, KeyKind, KeygenArgs, SignArgs, VerifyArgs};
 
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
 #[derive(Parser, Debug)]
@@ -85,6 +88,12 @@ pub enum Command {
     Scan(ScanArgs),
     /// Find models wherever they lie, and say which of them the project knows
     Inventory(InventoryArgs),
+    /// Make a signing key
+    Keygen(KeygenArgs),
+    /// Sign a model (OpenSSF Model Signing), with a post-quantum signature beside
+    Sign(SignArgs),
+    /// Verify a signed model: names every file that was changed, added, removed or left out
+    Verify(VerifyArgs),
     /// Compute the score from the ledger, without gathering anything
     Assess(AssessArgs),
     /// Write the report of the last assessment: markdown, html, json, sarif, csv, badge

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use casemate_artifact::{Scan, ScannedObject, Scanner, Verdict, formats_of};
 use casemate_core::{Digest, FileSource, Finding, Limits, SharedSource};
-use casemate_provenance::{HashChoice, hash};
+use casemate_provenance::hash;
 
 pub use reference::{Reference, records};
 pub use self_test::self_test;
@@ -325,6 +325,5 @@ fn unjudged(mut report: ArtifactReport) -> ArtifactReport {
 }
 
 fn sha256(source: &SharedSource) -> Result<Digest, String> {
-    let hashes = hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ());
-    hashes.map(|hashes| hashes.sha256).map_err(|error| format!("its bytes cannot be read to the end: {error}"))
+    hash::sha256_of(source.as_ref(), &|_| ()).map_err(|error| format!("its bytes cannot be read to the end: {error}"))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
-use casemate_provenance::{HashChoice, Manifest, Snapshot, Stamp, hash, sha256};
+use casemate_provenance::{Manifest, Snapshot, Stamp, hash, sha256};
 use rayon::prelude::*;
 
 use crate::cache::Cache;
@@ -264,8 +264,7 @@ pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, setting
 }
 
 fn sha256_of(source: &SharedSource) -> Result<Digest, String> {
-    let hashes = hash::hash(source.as_ref(), HashChoice::Sha256, &|_| ());
-    hashes.map(|hashes| hashes.sha256).map_err(|error| format!("cannot be read: {error}"))
+    hash::sha256_of(source.as_ref(), &|_| ()).map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn judged(scanner: &Scanner, shown: &str, source: SharedSource, digest: Option<Digest>) -> ScannedFile {

@@ -18,6 +18,21 @@ pub(super) fn encode(der: &[u8], label: &str) -> String {
     text
 }
 
+/// Every block of `text`, label and bytes, with nothing but white space around them.
+pub(super) fn blocks(text: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    const BLOCKS_MAX: usize = 64;
+    let mut rest = std::str::from_utf8(text).ok()?.trim();
+    let mut blocks = Vec::new();
+    while !rest.is_empty() && blocks.len() < BLOCKS_MAX {
+        let (label, after) = rest.strip_prefix("-----BEGIN ")?.split_once("-----")?;
+        let (body, after) = after.split_once("-----END ")?;
+        rest = after.strip_prefix(label)?.strip_prefix("-----")?.trim_start();
+        let body: String = body.lines().map(str::trim).collect();
+        blocks.push((label.to_owned(), STANDARD.decode(body).ok()?));
+    }
+    rest.is_empty().then_some(blocks)
+}
+
 /// The bytes of the only block in `text`, when its label is `label`.
 pub(super) fn decode(text: &[u8], label: &str) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?.trim();
@@ -45,6 +60,7 @@ mod tests {
         #[test]
         fn arbitrary_text_is_read_without_panic(text: Vec<u8>) {
             let _ = decode(&text, "KEY");
+            let _ = blocks(&text);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use casemate_core::{Digest, Source};
-use casemate_provenance::{HashChoice, hash, sha256};
+use casemate_provenance::{hash, sha256};
 
 use super::authorization::Authorization;
 use super::client::{Client, Response};
@@ -127,7 +127,7 @@ impl RemoteSource {
     /// When it cannot be read, or is not what its listing says.
     pub fn hash(&self) -> io::Result<Digest> {
         let pinning = Pinning { source: self, pins: Mutex::default() };
-        let digest = hash::hash(&pinning, HashChoice::Sha256, &|_| ())?.sha256;
+        let digest = hash::sha256_of(&pinning, &|_| ())?;
         if let Some(named) = self.remote.sha256.filter(|named| *named != digest) {
             self.is_other.store(true, Relaxed);
             let what = format!("the content has the SHA-256 {digest}, not {named} as it is named by");

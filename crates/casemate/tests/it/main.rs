@@ -12,6 +12,9 @@ mod ledger;
 mod pipelines;
 mod remote;
 mod scan;
+mod signing;
+mod signing_certificates;
+mod signing_reference;
 mod waivers;
 
 use std::path::{Path, PathBuf};
