@@ -35,6 +35,8 @@ mod template_injection;
 pub(crate) mod tensorflow_unsafe_operator;
 mod unknown_format;
 mod unsafe_format;
+mod weights_not_finite;
+mod weights_row_outlier;
 
 /// Every detector.
 pub static DETECTORS: &[&dyn Detector] = &[
@@ -68,6 +70,8 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &tensorflow_unsafe_operator::TensorflowUnsafeOperator,
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
+    &weights_not_finite::WeightsNotFinite,
+    &weights_row_outlier::WeightsRowOutlier,
 ];
 
 /// A judge of one kind of defect.

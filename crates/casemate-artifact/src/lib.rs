@@ -21,6 +21,7 @@ mod python;
 mod scan;
 mod template;
 mod verdict;
+pub mod weights;
 mod yaml;
 
 pub use claims::Claims;

@@ -18,7 +18,7 @@ mod seed;
 mod source;
 
 pub use clock::{Clock, SystemClock, TestClock, Timestamp, TimestampError};
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, Hasher};
 pub use evidence::{
     Evidence, EvidenceSink, Fact, Input, Method, Outcome, Probe, Record, SinkError, Subject, SubjectKind,
 };
