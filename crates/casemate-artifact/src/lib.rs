@@ -35,4 +35,4 @@ pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
 pub use python::{CallKind, CodeCall};
 pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
-pub use verdict::Verdict;
+pub use verdict::{Verdict, verdict_unscannable};

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use casemate_artifact::weights::WeightObject;
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
@@ -30,6 +31,10 @@ pub struct Scanned {
     pub skipped: Vec<Skipped>,
     /// Whether the work was interrupted before its end.
     pub incomplete: bool,
+    /// Whether weights were read.
+    pub weights_read: bool,
+    /// Findings about the whole, from a comparison; they change no file's verdict, which is about its content.
+    pub others: Vec<Finding>,
 }
 
 /// One scanned file.
@@ -45,6 +50,8 @@ pub struct ScannedFile {
     pub has_template: bool,
     /// Whether it holds a model.
     pub is_model: bool,
+    /// Its tensors, where weights were read.
+    pub weights: Vec<WeightObject>,
     /// Where it is, unless it came from elsewhere.
     pub place: Option<PathBuf>,
 }
@@ -56,6 +63,8 @@ pub struct ScanSettings<'a> {
     pub limits: &'a Limits,
     /// Whether to compute digests.
     pub hash: bool,
+    /// Whether to read every tensor: its digest and what its numbers come to.
+    pub weights: bool,
 }
 
 /// Digest over everything a scan verdict rests on besides the bytes: rule files, detectors, formats, version.
@@ -101,7 +110,7 @@ pub fn scan_paths(context: &Context, paths: &[(String, PathBuf)], settings: Scan
 pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
     let bytes = files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
     let bar = progress::bar(context, "scanning", bytes);
-    let scanner = Scanner::new(settings.limits.clone());
+    let scanner = scanner(settings);
     let one = |(shown, path): &(String, PathBuf)| {
         if context.is_interrupted() {
             return None;
@@ -116,13 +125,23 @@ pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: Scan
         if files.len() > 1 { files.par_iter().map(one).collect() } else { files.iter().map(one).collect() };
     bar.finish_and_clear();
     let incomplete = results.iter().any(Option::is_none);
-    Scanned { files: results.into_iter().flatten().collect(), skipped: Vec::new(), incomplete }
+    let files = results.into_iter().flatten().collect();
+    Scanned { files, incomplete, weights_read: settings.weights, ..Scanned::default() }
+}
+
+/// A scanner as the settings ask for.
+pub fn scanner(settings: ScanSettings<'_>) -> Scanner {
+    let scanner = Scanner::new(settings.limits.clone());
+    match settings.weights {
+        true => scanner.with_weights(&crate::weights::READER),
+        false => scanner,
+    }
 }
 
 /// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.
 ///
 /// The manifest lists the files, exactly those are scanned, and at the end nothing may have been added, taken away or
-/// written to since.
+/// written to since. Weights are read where the model has at most `weights_bytes_max` bytes.
 ///
 /// # Errors
 /// When there is no manifest, or something changed meanwhile.
@@ -131,6 +150,7 @@ pub fn scan_model(
     shown: &str,
     path: &Path,
     limits: &Limits,
+    weights_bytes_max: u64,
 ) -> Result<(Manifest, Scanned), ManifestError> {
     let snapshot = Snapshot::take(path, &|_| ())?;
     let root = shown.trim_end_matches('/');
@@ -143,7 +163,8 @@ pub fn scan_model(
             (name, root) => (format!("{root}/{name}"), file.clone()),
         })
         .collect();
-    let mut scanned = scan_files(context, &files, ScanSettings { limits, hash: false });
+    let weights = snapshot.manifest.size_bytes() <= weights_bytes_max;
+    let mut scanned = scan_files(context, &files, ScanSettings { limits, hash: false, weights });
     snapshot.still_holds()?;
     scanned.skipped = snapshot
         .manifest
@@ -205,6 +226,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         runs_code_by_design: scan.runs_code_by_design,
         has_template: scan.has_template,
         is_model: scan.is_model,
+        weights: scan.weights,
         place: None,
         report: ArtifactReport {
             path: scan.path,
@@ -232,12 +254,14 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         controls: vec!["SUP-01".into()],
         references: Vec::new(),
         remediation: "make the file readable and scan it again".into(),
+        accepted: None,
     };
     ScannedFile {
         bytes_unclaimed: 0,
         runs_code_by_design: false,
         has_template: false,
         is_model: false,
+        weights: Vec::new(),
         place: None,
         report: ArtifactReport {
             path: shown.into(),
@@ -269,7 +293,8 @@ impl Scanned {
 
     /// All findings, the worst first, then by place.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<_> = self.files.iter().flat_map(|file| file.report.findings.iter().cloned()).collect();
+        let mut findings: Vec<_> =
+            self.files.iter().flat_map(|file| &file.report.findings).chain(&self.others).cloned().collect();
         findings.sort_by(|a, b| {
             b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule))
         });

@@ -18,6 +18,7 @@ use serde_json::json;
 use self::log::{
     AutomationDetails, Descriptor, Driver, Invocation, Location, Log, Notification, Run, Text, Tool, VERSION,
 };
+pub use self::results::fingerprint;
 use super::{json, safe};
 use crate::report::Report;
 

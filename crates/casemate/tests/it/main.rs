@@ -8,6 +8,7 @@ mod failures;
 mod ledger;
 mod scan;
 mod waivers;
+mod weights;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
