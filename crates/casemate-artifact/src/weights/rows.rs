@@ -4,6 +4,14 @@
 //! one trained in without care, leaves the row of its target longer than its neighbours. We take the logarithms of the
 //! rows' norms, since norms scale, and ask how many robust deviations (1.4826 median absolute deviations) each lies from
 //! the median.
+//!
+//! The thresholds were chosen on 81 small networks, `examples/digits` and 80 of one to three hidden layers trained on its
+//! held-out digits (Adam and SGD, with and without weight decay, three ways to begin): 203 matrices, 13,066 rows, of which
+//! none fires; the farthest lay 4.3 deviations off, the longest had 2.05 times the median. One row of the last layer made 8
+//! or 4 times as long fires in 80 of 80, twice as long in 25; three root mean squares added to each of its weights, as a
+//! row that leans to one class, in 80 of 80, one in none. In the first layer, whose rows differ more: 66, 55, 26, 56 and 0
+//! of 80. The networks that set the thresholds are those that were counted, none is large, and in language models rows
+//! stand out without anybody's doing: hence a place to look at, at severity info.
 
 /// A row that does not fit the others.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +50,9 @@ const ROWS_MAX: u64 = 1 << 20;
 /// Rows of fewer elements vary too much by chance.
 const ROW_LEN_MIN: u64 = 8;
 /// Deviations from which a row does not fit.
-const DEVIATIONS_MIN: f64 = 8.0;
+const DEVIATIONS_MIN: f64 = 5.0;
 /// And its norm is at least this many times the median: a layer of nearly equal rows has deviations of nothing.
-const RATIO_MIN: f64 = 3.0;
+const RATIO_MIN: f64 = 2.0;
 /// Rows named of one tensor.
 pub const LISTED_MAX: usize = 5;
 

@@ -1,3 +1,5 @@
+//! Tests of reading weights: numbers, digests, rows, storages, and what is left alone.
+
 use std::sync::Arc;
 
 use casemate_core::{Limits, MemorySource};
