@@ -56,8 +56,8 @@ impl AcceptedFile {
     /// Reads a file of accepted findings.
     ///
     /// # Errors
-    /// Every mistake that would accept something else than was meant, with its place.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Failure> {
+    /// Every mistake that would accept something else than was meant, or for longer than a year, with its place.
+    pub fn parse(file: &str, text: &str, now: Timestamp) -> Result<Self, Failure> {
         let at = |what: &dyn std::fmt::Display| Failure::usage(format!("baseline `{file}`: {what}"));
         let mut parsed: Self = toml::from_str(text).map_err(|error| at(&at_line(text, &error)))?;
         if parsed.accept.is_empty() {
@@ -66,8 +66,9 @@ impl AcceptedFile {
         if parsed.accept.len() > ENTRIES_MAX {
             return Err(at(&format!("has more than {ENTRIES_MAX} entries")));
         }
+        let latest = now.plus_days(DAYS_MAX).date();
         for (n, entry) in parsed.accept.iter().enumerate() {
-            entry.check().map_err(|what| at(&format!("entry {}: {what}", n + 1)))?;
+            entry.check(&latest).map_err(|what| at(&format!("entry {}: {what}", n + 1)))?;
         }
         parsed.file = file.into();
         Ok(parsed)
@@ -75,21 +76,13 @@ impl AcceptedFile {
 
     /// Marks the findings that are accepted today; returns what a reader has to know: entries expired, and entries that
     /// accept nothing.
-    ///
-    /// # Errors
-    /// When an entry reaches further ahead than a year.
-    pub fn apply(&self, scanned: &mut Scanned, now: Timestamp) -> Result<Vec<String>, Failure> {
-        let (today, latest) = (now.date(), now.plus_days(DAYS_MAX).date());
+    pub fn apply(&self, scanned: &mut Scanned, now: Timestamp) -> Vec<String> {
+        let today = now.date();
         let mut remarks = Vec::new();
         let mut accepted = 0;
         for (n, entry) in self.accept.iter().enumerate() {
             let expires = entry.expires();
             let name = format!("baseline `{}`, entry {} (`{}` in `{}`)", self.file, n + 1, entry.rule, entry.path);
-            if expires > latest {
-                let what =
-                    format!("{name}: expires {expires}, more than {DAYS_MAX} days ahead; use {latest} or earlier");
-                return Err(Failure::usage(what));
-            }
             let found = findings_of(scanned).filter(|finding| entry.covers(finding));
             let expired = expires < today;
             let mut covered = 0;
@@ -112,7 +105,7 @@ impl AcceptedFile {
         if accepted > 0 {
             remarks.push(format!("{accepted} accepted findings do not count for the exit code; evidence keeps them"));
         }
-        Ok(remarks)
+        remarks
     }
 }
 
@@ -121,7 +114,7 @@ fn findings_of(scanned: &mut Scanned) -> impl Iterator<Item = &mut Finding> {
 }
 
 impl Entry {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, latest: &str) -> Result<(), String> {
         let mut known =
             DETECTORS.iter().map(|detector| detector.meta().id).chain(comparison::RULES.iter().map(|m| m.id));
         let rule = self.rule.escape_debug();
@@ -138,6 +131,10 @@ impl Entry {
             return Err(format!("`path` must have 1 to {PATTERN_BYTES_MAX} bytes"));
         }
         match (self.expires.date, self.expires.time) {
+            (Some(_), None) if self.expires().as_str() > latest => {
+                let expires = self.expires();
+                Err(format!("expires {expires}, more than {DAYS_MAX} days ahead; use {latest} or earlier"))
+            }
             (Some(_), None) => Ok(()),
             _ => Err("`expires` must be a date such as 2027-01-31".into()),
         }
@@ -221,7 +218,8 @@ mod tests {
 
     #[test]
     fn entries_that_would_accept_something_else_are_refused() {
-        let parse = |text: &str| AcceptedFile::parse("accepted.toml", text).map_err(|failure| failure.message);
+        let now = Timestamp::from_unix_ms(1_795_253_400_000);
+        let parse = |text: &str| AcceptedFile::parse("accepted.toml", text, now).map_err(|failure| failure.message);
         let entry = |rule: &str, reason: &str, expires: &str| {
             format!("[[accept]]\nrule = \"{rule}\"\npath = \"*\"\nreason = \"{reason}\"\nexpires = {expires}\n")
         };
@@ -230,6 +228,7 @@ mod tests {
             (entry("unsafe-formt", "known", "2027-01-01"), "no rule"),
             (entry("content-encrypted", "known", "2027-01-01"), "not judged"),
             (entry("unsafe-format", " ", "2027-01-01"), "reason"),
+            (entry("unsafe-format", "known", "2027-12-01"), "365 days"),
             (entry("unsafe-format", "known", "2027-01-01T10:00:00Z"), "date"),
             (entry("unsafe-format", "known", "\"soon\""), "line 5"),
             ("[[accept]]\nrule = \"unsafe-format\"\npath = \"*\"\nreason = \"known\"\n".into(), "expires"),

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use casemate_artifact::weights::compare::{Change, Difference, SCHEMA, WeightTable};
-use casemate_core::{Digest, FileSource, Finding, Location, Meta};
+use casemate_core::{Digest, FileSource, Finding, Location, Meta, Timestamp};
 use casemate_provenance::{HashChoice, hash, sha256};
 
 use crate::accepted::AcceptedFile;
@@ -44,11 +44,11 @@ pub struct WeightBaseline {
 ///
 /// # Errors
 /// When it cannot be read as one, with the place.
-pub fn read(path: &Path) -> Result<Baseline, Failure> {
+pub fn read(path: &Path, now: Timestamp) -> Result<Baseline, Failure> {
     let text = small_file::read_up_to(path, TABLE_BYTES_MAX).map_err(Failure::usage)?;
     match text.trim_start().starts_with('{') {
         true => table(path, &text).map(Baseline::Weights),
-        false => AcceptedFile::parse(&path.display().to_string(), &text).map(Baseline::Accepted),
+        false => AcceptedFile::parse(&path.display().to_string(), &text, now).map(Baseline::Accepted),
     }
 }
 

@@ -37,8 +37,9 @@ impl Weights {
         }
         let storage = (work.in_torch && work.role == Role::RawData).then(|| vec![self.storage(work)]);
         let tensors = storage.as_deref().unwrap_or(&parsed.tensors);
-        // What only holds other objects is judged by them; stretches no parser claimed belong to what they lie in.
-        let holds = tensors.is_empty() && !parsed.children.is_empty();
+        // What only holds other objects is judged by them, and a file that is nothing but itself by its own digest.
+        let holds = tensors.is_empty() && (!parsed.children.is_empty() || work.depth == 0);
+        // Stretches no parser claimed belong to what they lie in.
         if holds || matches!(work.role, Role::RawData if storage.is_none()) || work.role == Role::Unclaimed {
             return;
         }

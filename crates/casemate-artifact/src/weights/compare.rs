@@ -144,19 +144,12 @@ impl FileTable {
 
 /// Holds `current` against `baseline`.
 pub fn compare(baseline: &WeightTable, current: &WeightTable) -> Difference {
-    let by_path = |table: &WeightTable| -> BTreeMap<String, Vec<FileTable>> {
-        let mut files: BTreeMap<String, Vec<FileTable>> = BTreeMap::new();
-        for file in &table.artifacts {
-            files.entry(file.path.clone()).or_default().push(file.clone());
-        }
-        files
-    };
     let (before, after) = (by_path(baseline), by_path(current));
     let mut found = Difference {
         tensors: current.artifacts.iter().map(|file| file.tensors.len() as u64).sum(),
         ..Difference::default()
     };
-    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let paths: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
     for path in paths {
         match (before.get(path).map(Vec::as_slice), after.get(path).map(Vec::as_slice)) {
             (Some([before]), Some([after])) if before.sha256 == after.sha256 => {}
@@ -176,6 +169,14 @@ pub fn compare(baseline: &WeightTable, current: &WeightTable) -> Difference {
     found
 }
 
+fn by_path(table: &WeightTable) -> BTreeMap<&str, Vec<&FileTable>> {
+    let mut files: BTreeMap<&str, Vec<&FileTable>> = BTreeMap::new();
+    for file in &table.artifacts {
+        files.entry(&file.path).or_default().push(file);
+    }
+    files
+}
+
 impl Change {
     fn of(path: &str, member: &str, what: String) -> Self {
         Self { path: path.into(), member: member.into(), what }
@@ -189,13 +190,14 @@ impl Difference {
         let (old, new) = (keyed(&before.tensors), keyed(&after.tensors));
         let gone: Vec<&TensorRow> =
             old.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, row)| *row).collect();
+        let twins: BTreeMap<Digest, &TensorRow> = gone.iter().filter_map(|row| Some((row.sha256?, *row))).collect();
         let named = self.added.len() + self.removed.len() + self.changed.len();
         let mut untold = 0;
         for (key, row) in &new {
             match old.get(key) {
                 None => {
-                    let twin = gone.iter().find(|gone| row.sha256.is_some() && gone.sha256 == row.sha256);
-                    self.added.push(Change::of(path, &row.member, added(row, twin.copied())));
+                    let twin = row.sha256.and_then(|digest| twins.get(&digest).copied());
+                    self.added.push(Change::of(path, &row.member, added(row, twin)));
                 }
                 Some(was) if was.dtype != row.dtype || was.shape != row.shape || was.sha256 != row.sha256 => {
                     self.changed.push(Change::of(path, &row.member, changed(was, row)));

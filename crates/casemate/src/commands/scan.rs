@@ -64,7 +64,7 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
-    let baseline = args.baseline.as_deref().map(comparison::read).transpose()?;
+    let baseline = args.baseline.as_deref().map(|path| comparison::read(path, started)).transpose()?;
     let held_against = match &baseline {
         Some(Baseline::Weights(table)) => Some(table),
         _ => None,
@@ -80,7 +80,7 @@ pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     // Evidence holds what was found; a policy changes what this run says of it, no more. So does acceptance.
     policy.apply(&mut scanned);
     if let Some(Baseline::Accepted(accepted)) = &baseline {
-        remarks.extend(accepted.apply(&mut scanned, started)?);
+        remarks.extend(accepted.apply(&mut scanned, started));
     }
 
     let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
@@ -169,8 +169,8 @@ fn record(context: &Context, recording: Recording<'_>, args: &ScanArgs, limits: 
     let weights = args.weights || recording.baseline()?.is_some();
     let started = context.now();
     match scan_model(context, &shown, path, limits, if weights { u64::MAX } else { 0 }) {
-        Ok((manifest, scanned)) => {
-            let evidence = append(context, recording, (&manifest, &scanned), started)?;
+        Ok((manifest, mut scanned)) => {
+            let evidence = append(context, recording, (&manifest, &mut scanned), started)?;
             Ok(Looked { scanned, evidence, remarks: Vec::new() })
         }
         Err(error) => {
@@ -182,11 +182,12 @@ fn record(context: &Context, recording: Recording<'_>, args: &ScanArgs, limits: 
     }
 }
 
-/// Appends the evidence of a scan, and of a comparison where the project names a baseline for what was scanned.
+/// Appends the evidence of a scan, and of a comparison where the project names a baseline for what was scanned; what
+/// differs is added to what was found.
 fn append(
     context: &Context,
     mut recording: Recording<'_>,
-    (manifest, scanned): (&Manifest, &Scanned),
+    (manifest, scanned): (&Manifest, &mut Scanned),
     started: casemate_core::Timestamp,
 ) -> Result<Vec<String>, Failure> {
     if scanned.incomplete {
@@ -197,13 +198,15 @@ fn append(
     if let Some((model, baseline)) = recording.baseline()? {
         super::check::refuse_damaged(&recording.state.verify()?)?;
         let difference = compare(&baseline.table, &crate::weights::table(manifest, scanned));
+        let findings = comparison::findings(&difference, &recording.path.to_string_lossy());
+        scanned.others.clone_from(&findings);
         let diff = gather::WeightsDiff {
             model: &model,
             digest: manifest.digest(),
             approved: gather::is_approved(&recording.state.records()?, &model, &baseline),
             baseline: &baseline,
             difference: &difference,
-            findings: comparison::findings(&difference, &recording.path.to_string_lossy()),
+            findings,
         };
         batch.push(gather::weights_diff(diff, weights::self_test(&crate::weights::READER), span));
     }
@@ -252,7 +255,7 @@ fn compared(
     let (manifest, mut scanned) = scan_model(context, &shown, path, limits, u64::MAX)
         .map_err(|error| Failure::not_evaluated(format!("`{shown}`: {error}")))?;
     let evidence = match recording {
-        Some(recording) => append(context, recording, (&manifest, &scanned), started)?,
+        Some(recording) => append(context, recording, (&manifest, &mut scanned), started)?,
         None => Vec::new(),
     };
     let mut remarks = Vec::new();

@@ -224,6 +224,10 @@ fn a_scan_that_records_holds_the_model_against_its_baseline_too() {
     assert_eq!(run.json()["evidence"].as_array().unwrap().len(), 2, "{}", run.stderr);
     let assessed = casemate(at, &["assess", "--format", "json"]).json();
     assert_eq!(control(&assessed, "SUP-14").0, "pass", "{}", control(&assessed, "SUP-14").1);
+    let config = std::fs::read_to_string(at.join("model/config.json")).unwrap();
+    write(at, "model/config.json", format!("{config} "));
+    let run = casemate(at, &["scan", "model", "--format", "json"]);
+    assert_eq!((run.code, findings(&run.json(), "metadata-changed")), (1, vec!["the file changed"]));
 }
 
 #[test]
