@@ -113,8 +113,11 @@ impl Accumulator {
         let lanes = &mut self.lanes;
         let table = self.eight_bit.as_deref();
         macro_rules! read {
-            ($type:ty, $value:expr) => {{
-                let value: fn($type) -> f64 = $value;
+            ($type:ty, $number:ty, $value:expr) => {{
+                #[inline(always)]
+                fn value(x: $type) -> $number {
+                    ($value)(x)
+                }
                 match self.element.big_endian {
                     false => add(lanes, bytes, |raw| value(<$type>::from_le_bytes(raw))),
                     true => add(lanes, bytes, |raw| value(<$type>::from_be_bytes(raw))),
@@ -122,23 +125,23 @@ impl Accumulator {
             }};
         }
         match self.element.kind {
-            Kind::F64 => read!(f64, |x| x),
-            Kind::F32 => read!(f32, f64::from),
-            Kind::F16 => read!(u16, |bits| f64::from(half(bits))),
-            Kind::Bf16 => read!(u16, |bits| f64::from(f32::from_bits(u32::from(bits) << 16))),
+            Kind::F64 => read!(f64, f64, |x| x),
+            Kind::F32 => read!(f32, f32, |x| x),
+            Kind::F16 => read!(u16, f32, half),
+            Kind::Bf16 => read!(u16, f32, |bits| f32::from_bits(u32::from(bits) << 16)),
             Kind::E4m3 | Kind::E5m2 => add(lanes, bytes, |[bits]: [u8; 1]| {
-                table.and_then(|table| table.get(usize::from(bits))).map_or(f64::NAN, |value| f64::from(*value))
+                table.and_then(|table| table.get(usize::from(bits))).copied().unwrap_or(f32::NAN)
             }),
             #[expect(clippy::cast_precision_loss, reason = "53 of 64 bits are enough for a mean")]
-            Kind::I64 => read!(i64, |n| n as f64),
+            Kind::I64 => read!(i64, f64, |n| n as f64),
             #[expect(clippy::cast_precision_loss, reason = "53 of 64 bits are enough for a mean")]
-            Kind::U64 => read!(u64, |n| n as f64),
-            Kind::I32 => read!(i32, f64::from),
-            Kind::U32 => read!(u32, f64::from),
-            Kind::I16 => read!(i16, f64::from),
-            Kind::U16 => read!(u16, f64::from),
-            Kind::I8 => read!(i8, f64::from),
-            Kind::U8 => read!(u8, f64::from),
+            Kind::U64 => read!(u64, f64, |n| n as f64),
+            Kind::I32 => read!(i32, f64, f64::from),
+            Kind::U32 => read!(u32, f64, f64::from),
+            Kind::I16 => read!(i16, f32, f32::from),
+            Kind::U16 => read!(u16, f32, f32::from),
+            Kind::I8 => read!(i8, f32, f32::from),
+            Kind::U8 => read!(u8, f32, f32::from),
         }
     }
 
@@ -170,46 +173,68 @@ impl Accumulator {
     }
 }
 
-/// Adds the numbers in `bytes` to the lanes and returns the sum of their squares. Selects instead of branches: the compiler
-/// makes vectors of it.
+/// What is compared in its own width: twice as many single numbers as double ones fit a vector. Sums are double always.
+trait Number: Copy + PartialOrd + Into<f64> {
+    const ZERO: Self;
+    const INFINITY: Self;
+    const NEG_INFINITY: Self;
+    fn abs(self) -> Self;
+}
+
+impl Number for f32 {
+    const ZERO: Self = 0.0;
+    const INFINITY: Self = Self::INFINITY;
+    const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    fn abs(self) -> Self {
+        self.abs()
+    }
+}
+
+impl Number for f64 {
+    const ZERO: Self = 0.0;
+    const INFINITY: Self = Self::INFINITY;
+    const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    fn abs(self) -> Self {
+        self.abs()
+    }
+}
+
+/// Adds the numbers in `bytes`, at most a chunk, to the lanes and returns the sum of their squares. Selects instead of
+/// branches: the compiler makes vectors of it.
 #[inline]
 #[expect(clippy::indexing_slicing, reason = "a lane is below LANES, the length of every array here")]
-fn add<const WIDTH: usize>(lanes: &mut Lanes, bytes: &[u8], value: impl Fn([u8; WIDTH]) -> f64) -> f64 {
-    let mut squares = [0.0; LANES];
+fn add<const WIDTH: usize, N: Number>(lanes: &mut Lanes, bytes: &[u8], value: impl Fn([u8; WIDTH]) -> N) -> f64 {
     let (elements, _) = bytes.as_chunks::<WIDTH>();
     let (blocks, rest) = elements.as_chunks::<LANES>();
-    // Local copies stay in registers.
-    let Lanes { mut sum, mut min, mut max, mut zeros, .. } = *lanes;
-    let mut unusual = false;
+    // Local arrays stay in registers.
+    let mut squares = [0.0; LANES];
+    let (mut sum, mut min, mut max) = (lanes.sum, [N::INFINITY; LANES], [N::NEG_INFINITY; LANES]);
+    let (mut zeros, mut unusual) = ([0u32; LANES], [0u32; LANES]);
+    let mut one = |lane: usize, x: N| {
+        let is_finite = x.abs() < N::INFINITY;
+        let low = if is_finite { x } else { N::INFINITY };
+        let high = if is_finite { x } else { N::NEG_INFINITY };
+        let y: f64 = if is_finite { x } else { N::ZERO }.into();
+        sum[lane] += y;
+        squares[lane] += y * y;
+        min[lane] = if low < min[lane] { low } else { min[lane] };
+        max[lane] = if high > max[lane] { high } else { max[lane] };
+        zeros[lane] += u32::from(x == N::ZERO);
+        unusual[lane] += u32::from(!is_finite);
+    };
     for block in blocks {
-        for lane in 0..LANES {
-            let x = value(block[lane]);
-            let is_finite = x.abs() < f64::INFINITY;
-            let y = if is_finite { x } else { 0.0 };
-            unusual |= !is_finite;
-            sum[lane] += y;
-            squares[lane] += y * y;
-            min[lane] = if x < min[lane] && is_finite { x } else { min[lane] };
-            max[lane] = if x > max[lane] && is_finite { x } else { max[lane] };
-            zeros[lane] += u64::from(x == 0.0);
-        }
+        (0..LANES).for_each(|lane| one(lane, value(block[lane])));
     }
-    for (lane, raw) in rest.iter().enumerate() {
-        let x = value(*raw);
-        if x.is_finite() {
-            sum[lane] += x;
-            squares[lane] += x * x;
-            min[lane] = min[lane].min(x);
-            max[lane] = max[lane].max(x);
-            zeros[lane] += u64::from(x == 0.0);
-        } else {
-            unusual = true;
-        }
+    rest.iter().enumerate().for_each(|(lane, raw)| one(lane, value(*raw)));
+    lanes.sum = sum;
+    for lane in 0..LANES {
+        lanes.min[lane] = lanes.min[lane].min(min[lane].into());
+        lanes.max[lane] = lanes.max[lane].max(max[lane].into());
+        lanes.zeros[lane] += u64::from(zeros[lane]);
     }
-    *lanes = Lanes { sum, min, max, zeros, ..*lanes };
-    if unusual {
+    if unusual.iter().any(|n| *n > 0) {
         for (n, raw) in elements.iter().enumerate() {
-            let x = value(*raw);
+            let x: f64 = value(*raw).into();
             lanes.nan[n % LANES] += u64::from(x.is_nan());
             lanes.infinite[n % LANES] += u64::from(x.is_infinite());
         }
