@@ -31,7 +31,7 @@ pub fn limits() -> Limits {
 
 /// Scans `bytes` as a file of the given name.
 pub fn scan(bytes: &[u8]) {
-    let scan = Scanner::new(limits()).scan("input.bin", source(bytes));
+    let scan = Scanner::new(limits()).with_weights(&casemate_artifact::weights::NumbersOnly).scan("input.bin", source(bytes));
     assert!(scan.findings.len() as u64 <= limits().findings_max, "findings are within their limit");
 }
 

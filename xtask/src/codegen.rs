@@ -64,7 +64,9 @@ fn write(tree: &Tree) -> Result<ExitCode> {
 fn pages(tree: &Tree) -> Result<Vec<File>> {
     let controls = tree.files("catalogue/controls", "toml")?;
     let frameworks = tree.files("catalogue/frameworks", "toml")?;
-    let detectors = tree.files("crates/casemate-artifact/src/detectors", "rs")?;
+    let mut detectors = tree.files("crates/casemate-artifact/src/detectors", "rs")?;
+    // Rules that need two models to compare are the binary's.
+    detectors.extend(tree.files("crates/casemate/src/comparison", "rs")?);
     let page = |name: &str, text: String| File::new(format!("{DIRECTORY}/{name}.md"), text);
     Ok(vec![
         page("commands", commands::page(tree)?),

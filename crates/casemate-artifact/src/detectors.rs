@@ -39,6 +39,8 @@ mod template_injection;
 pub(crate) mod tensorflow_unsafe_operator;
 mod unknown_format;
 mod unsafe_format;
+mod weights_not_finite;
+mod weights_row_outlier;
 mod xml_active_content;
 
 /// Every detector.
@@ -78,6 +80,8 @@ pub static DETECTORS: &[&dyn Detector] = &[
     &unknown_format::UnknownFormat,
     &unsafe_format::UnsafeFormat,
     &xml_active_content::XmlActiveContent,
+    &weights_not_finite::WeightsNotFinite,
+    &weights_row_outlier::WeightsRowOutlier,
 ];
 
 /// A judge of one kind of defect.

@@ -23,6 +23,7 @@ mod r_code;
 mod scan;
 mod template;
 mod verdict;
+pub mod weights;
 mod yaml;
 
 pub use claims::Claims;
@@ -37,4 +38,4 @@ pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
 pub use python::{CallKind, CodeCall};
 pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
-pub use verdict::Verdict;
+pub use verdict::{Verdict, verdict_unscannable};

@@ -3,6 +3,7 @@
 use casemate_core::SharedSource;
 
 use crate::pickle::Event;
+use crate::weights::TensorSummary;
 use crate::{Claims, Clue, CodeCall};
 
 /// What was read from one object, and where reading broke.
@@ -32,6 +33,8 @@ pub struct Parsed {
     pub active: Vec<Active>,
     /// Tensor table.
     pub tensors: Vec<Tensor>,
+    /// What the bytes of the tensors came to, where a scanner reads weights; parsers leave it empty.
+    pub weights: Vec<TensorSummary>,
     /// Objects inside the object.
     pub children: Vec<Child>,
     /// A more specific name of the format than the parser's own, e.g. `pytorch-zip` for a zip.

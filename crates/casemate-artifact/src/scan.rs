@@ -14,12 +14,17 @@ use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
 use crate::formats::{Budget, FORMATS, Format, Object, Sniff, ocdbt};
 use crate::pickle::Action;
+use crate::weights::{NumbersOnly, WeightObject, WeightReader};
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
+
+mod storages;
+use storages::Weights;
 
 /// Scans files under given limits and the built-in policy.
 #[derive(Clone, Debug)]
 pub struct Scanner {
     limits: Limits,
+    weights: Option<&'static dyn WeightReader>,
 }
 
 /// What was found in one file.
@@ -47,6 +52,8 @@ pub struct Scan {
     pub bytes_unclaimed: u64,
     /// Number of tensors listed.
     pub tensors: u64,
+    /// The tensors of each object, where weights were read.
+    pub weights: Vec<WeightObject>,
     /// Whether any object is of a format that can run code by design.
     pub runs_code_by_design: bool,
     /// Whether any object is of a model format.
@@ -81,12 +88,27 @@ struct Work {
     source: SharedSource,
     role: Role,
     depth: u32,
+    /// Whether it is a member of a torch archive.
+    in_torch: bool,
+}
+
+/// What scanning one file has cost and found so far.
+struct Progress {
+    budget: Budget,
+    found: Findings,
+    weights: Option<Weights>,
 }
 
 impl Scanner {
     /// A scanner under `limits`.
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self { limits, weights: None }
+    }
+
+    /// The same, reading every tensor with `reader` too.
+    #[must_use]
+    pub fn with_weights(self, reader: &'static dyn WeightReader) -> Self {
+        Self { weights: Some(reader), ..self }
     }
 
     /// Judges `source`, called `path` in the findings. Never fails: what could not be read makes it unscannable.
@@ -102,11 +124,15 @@ impl Scanner {
         source: SharedSource,
         visit: &mut dyn FnMut(&ScannedObject, &SharedSource),
     ) -> Scan {
-        let budget = Budget::of_file(source.size_bytes());
-        let mut found = Findings::new(self.limits.findings_max);
+        let size_bytes = source.size_bytes();
+        let mut progress = Progress {
+            budget: Budget::of_file(size_bytes),
+            found: Findings::new(self.limits.findings_max),
+            weights: self.weights.map(|reader| Weights::new(reader, size_bytes)),
+        };
         let mut scan = Scan {
             path: path.into(),
-            size_bytes: source.size_bytes(),
+            size_bytes,
             format: "unknown",
             verdict: Verdict::Clean,
             findings: Vec::new(),
@@ -116,13 +142,15 @@ impl Scanner {
             imports: BTreeSet::new(),
             bytes_unclaimed: 0,
             tensors: 0,
+            weights: Vec::new(),
             runs_code_by_design: false,
             is_model: false,
             has_template: false,
         };
-        let mut waiting = vec![Work { member: String::new(), source, role: role_of(path), depth: 0 }];
+        let mut waiting = vec![Work { member: String::new(), source, role: role_of(path), depth: 0, in_torch: false }];
         while let Some(work) = waiting.pop() {
-            let (object, children) = self.object(&work, &budget, &mut found, &mut scan);
+            let (object, children) = self.object(&work, &mut progress, &mut scan);
+            let is_torch = matches!(object.format, "pytorch-zip" | "torchscript");
             visit(&object, &work.source);
             list(object, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
@@ -131,22 +159,18 @@ impl Scanner {
                 source: child.source,
                 role: if work.role == Role::Inert { Role::Inert } else { child.role },
                 depth: work.depth + 1,
+                in_torch: is_torch,
             }));
         }
-        scan.verdict = found.verdict();
-        (scan.findings, scan.findings_left_out) = found.into_sorted();
+        scan.verdict = progress.found.verdict();
+        (scan.findings, scan.findings_left_out) = progress.found.into_sorted();
+        scan.weights = progress.weights.map(Weights::into_objects).unwrap_or_default();
         scan
     }
 
     /// Recognises, parses and judges one object; returns the objects in it.
-    fn object(
-        &self,
-        work: &Work,
-        budget: &Budget,
-        found: &mut Findings,
-        scan: &mut Scan,
-    ) -> (ScannedObject, Vec<Child>) {
-        let (recognised, mut parsed) = self.read(&scan.path, work, budget);
+    fn object(&self, work: &Work, progress: &mut Progress, scan: &mut Scan) -> (ScannedObject, Vec<Child>) {
+        let (recognised, mut parsed) = self.read(&scan.path, work, &progress.budget);
         look_over(&mut parsed, recognised);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
@@ -154,6 +178,9 @@ impl Scanner {
             None => "unknown",
         };
         let unclaimed = if recognised.is_some() { nonzero_gaps(work, &mut parsed) } else { Vec::new() };
+        if let Some(weights) = &mut progress.weights {
+            weights.read(work, format, &mut parsed);
+        }
         // After trouble the rest of the bytes is unread, not hidden: it is looked into, but is no finding of its own.
         let cut_short = parsed.malformed.iter().any(|malformed| malformed.trouble != Trouble::Ambiguous);
         let hidden: &[Range<u64>] = if cut_short { &[] } else { &unclaimed };
@@ -167,8 +194,8 @@ impl Scanner {
             unclaimed: hidden,
             imports: Imports::built_in(),
         };
-        found.about(work.role);
-        DETECTORS.iter().for_each(|detector| detector.inspect(&inspection, found));
+        progress.found.about(work.role);
+        DETECTORS.iter().for_each(|detector| detector.inspect(&inspection, &mut progress.found));
         let object = note(work, recognised, format, &parsed, scan);
         scan.bytes_unclaimed += hidden.iter().map(|gap| gap.end - gap.start).sum::<u64>();
         let programs = programs(work, &parsed);
@@ -353,7 +380,7 @@ fn nonzero_gaps(work: &Work, parsed: &mut Parsed) -> Vec<Range<u64>> {
 ///
 /// A detector that has never been shown to fire is not evidence, so every scan that becomes evidence carries this.
 pub fn self_test() -> (u64, u64) {
-    let scanner = Scanner::new(Limits::default());
+    let scanner = Scanner::new(Limits::default()).with_weights(&NumbersOnly);
     let seen = |detector: &&&dyn Detector| {
         let (name, bytes) = detector.planted();
         let scan = scanner.scan(name, Arc::new(casemate_core::MemorySource::new(bytes)));
@@ -431,7 +458,7 @@ mod tests {
 
     #[test]
     fn every_detector_fires_on_its_planted_defect() {
-        let scanner = Scanner::new(Limits::default());
+        let scanner = Scanner::new(Limits::default()).with_weights(&NumbersOnly);
         for detector in DETECTORS {
             let (name, bytes) = detector.planted();
             let scan = scanner.scan(name, Arc::new(casemate_core::MemorySource::new(bytes)));

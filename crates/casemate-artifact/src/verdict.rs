@@ -21,6 +21,11 @@ pub enum Verdict {
 pub const UNSCANNABLE_RULES: &[&str] =
     &["content-encrypted", "content-undecodable", "lfs-pointer", "limit-reached", "unknown-format"];
 
+/// Whether findings of `rule` say that something was not judged.
+pub fn verdict_unscannable(rule: &str) -> bool {
+    UNSCANNABLE_RULES.contains(&rule)
+}
+
 impl Verdict {
     /// The verdict one finding alone leads to.
     pub fn of(finding: &Finding) -> Self {

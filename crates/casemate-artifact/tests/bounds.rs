@@ -18,6 +18,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use casemate_artifact::Scanner;
+use casemate_artifact::weights::NumbersOnly;
 use casemate_core::{Limits, MemorySource};
 
 use crate::common::{Member, named, npy, pickle, safetensors, text, zip};
@@ -36,7 +37,8 @@ const INPUT: &str = "CASEMATE_BOUNDS_INPUT";
 fn child() {
     let Ok(path) = std::env::var(INPUT) else { return };
     let bytes = std::fs::read(&path).unwrap();
-    let scan = Scanner::new(Limits::default()).scan(&path, Arc::new(MemorySource::new(bytes)));
+    let scan =
+        Scanner::new(Limits::default()).with_weights(&NumbersOnly).scan(&path, Arc::new(MemorySource::new(bytes)));
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();

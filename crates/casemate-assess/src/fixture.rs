@@ -261,6 +261,7 @@ pub(crate) fn finding(severity: Severity, controls: &[&str]) -> Finding {
         controls: controls.iter().map(ToString::to_string).collect(),
         references: Vec::new(),
         remediation: "remove it".into(),
+        accepted: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::waiver::Waiver;
 use crate::words::words;
 
 /// Names of inputs whose change makes evidence stale at once.
-pub const INPUTS_BINDING: [&str; 3] = ["rules", "catalogue", "advisories"];
+pub const INPUTS_BINDING: [&str; 4] = ["rules", "catalogue", "advisories", "baseline"];
 
 /// What is being assessed, and when.
 #[derive(Clone, Debug)]

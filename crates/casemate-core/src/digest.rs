@@ -16,6 +16,15 @@ pub struct DigestError {
     text: String,
 }
 
+/// A SHA-256 under way. Who reads bytes and who may compute digests are different parts; here they meet.
+pub trait Hasher {
+    /// Takes the next bytes.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// The digest of all bytes taken.
+    fn finish(self: Box<Self>) -> Digest;
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

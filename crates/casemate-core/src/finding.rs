@@ -95,4 +95,19 @@ pub struct Finding {
     pub references: Vec<String>,
     /// What to do about it.
     pub remediation: String,
+    /// Who lives with it, until when; set in reports, never in evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
+}
+
+/// Why a finding does not count for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// Why.
+    pub reason: String,
+    /// The last day, `2027-01-31`.
+    pub expires: String,
+    /// Who agreed, where somebody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }

@@ -18,11 +18,11 @@ mod seed;
 mod source;
 
 pub use clock::{Clock, SystemClock, TestClock, Timestamp, TimestampError};
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, Hasher};
 pub use evidence::{
     Evidence, EvidenceSink, Fact, Input, Method, Outcome, Probe, Record, SinkError, Subject, SubjectKind,
 };
-pub use finding::{Confidence, Finding, Location, Severity};
+pub use finding::{Acceptance, Confidence, Finding, Location, Severity};
 pub use limits::{Limits, LimitsError};
 pub use measurement::{Counts, Measurement};
 pub use meta::Meta;

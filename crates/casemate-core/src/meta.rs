@@ -41,6 +41,7 @@ impl Meta {
             controls: owned(self.controls),
             references: owned(self.references),
             remediation: self.remediation.into(),
+            accepted: None,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 
 use aws_lc_rs::{digest, hmac};
-use casemate_core::{Digest, Source, SourceExt};
+use casemate_core::{Digest, Hasher, Source, SourceExt};
 
 /// Bytes read at once; also the peak memory of one call.
 const BUFFER_BYTES: u64 = 1 << 20;
@@ -87,6 +87,25 @@ pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Digest {
     Digest(digest)
 }
 
+/// A SHA-256 for parts that read bytes themselves.
+pub struct Sha256(digest::Context);
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Hasher for Sha256 {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(self: Box<Self>) -> Digest {
+        finish(self.0)
+    }
+}
+
 /// The digest a SHA-256 context has arrived at.
 pub(crate) fn finish(context: digest::Context) -> Digest {
     to_digest(&context.finish())
@@ -120,6 +139,10 @@ mod tests {
         assert_eq!(hashes.sha256, Some(sha256(b"abc")));
         let alone = hash(&MemorySource::new(*b"abc"), HashChoice::Blake3, &|_| {}).unwrap();
         assert_eq!((alone.sha256, alone.blake3), (None, hashes.blake3));
+        let mut pieces = Box::new(Sha256::default());
+        pieces.update(b"a");
+        pieces.update(b"bc");
+        assert_eq!(pieces.finish(), sha256(b"abc"));
         let empty = hash(&MemorySource::new(*b""), HashChoice::Sha256, &|_| {}).unwrap();
         assert_eq!((empty.sha256, empty.blake3), (Some(sha256(b"")), None));
     }

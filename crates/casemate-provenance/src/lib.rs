@@ -29,7 +29,7 @@ pub mod ledger;
 #[cfg(test)]
 mod testing;
 
-pub use hash::{HashChoice, Hashes, sha256};
+pub use hash::{HashChoice, Hashes, Sha256, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
 pub use mac::MacKey;

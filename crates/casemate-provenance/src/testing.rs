@@ -20,6 +20,7 @@ pub(crate) fn evidence(n: u64) -> Evidence {
         controls: vec!["SUP-01".into()],
         references: vec!["CWE-502".into()],
         remediation: "use safetensors".into(),
+        accepted: None,
     };
     let name = format!("model-{n}");
     let started_at = Timestamp::from_unix_ms(1_795_253_400_000 + i64::try_from(n).unwrap_or(0) * 1001);

@@ -107,9 +107,10 @@ impl Cache {
         Ok(Self { directory, key, basis, taken: none(), kept: none(), disbelieved: none() })
     }
 
-    /// What an earlier scan said of the file shown as `path` with this content, if it is to be believed.
-    pub fn get(&self, path: &str, size: u64, sha256: Digest) -> Option<ScannedFile> {
-        let about = about(self.basis, path, size, sha256);
+    /// What an earlier scan, that read `weights` or not, said of the file shown as `path` with this content, if it is to be
+    /// believed. The tensors themselves are not kept.
+    pub fn get(&self, path: &str, size: u64, sha256: Digest, weights: bool) -> Option<ScannedFile> {
+        let about = about(self.basis, path, size, sha256, weights);
         let source = FileSource::open(&self.directory.join(about.to_string())).ok()?;
         let entry = self.read(&source, about).filter(|entry| entry.is_about(path, size, sha256));
         match entry {
@@ -136,13 +137,13 @@ impl Cache {
 
     /// Keeps what a scan said of a file with this content, where that may be kept and is worth it. What cannot be written is
     /// scanned again next time.
-    pub fn put(&self, file: &ScannedFile, sha256: Digest) {
+    pub fn put(&self, file: &ScannedFile, sha256: Digest, weights: bool) {
         if file.keep.is_none_or(|took| took < SCAN_TIME_MIN) {
             return;
         }
         let Some(entry) = Entry::of(file, sha256) else { return };
         let Ok(body) = serde_json::to_vec(&entry) else { return };
-        let about = about(self.basis, &entry.path, entry.size, sha256);
+        let about = about(self.basis, &entry.path, entry.size, sha256, weights);
         let mut bytes = self.key.tag(&sealed(about, &body)).to_string().into_bytes();
         bytes.extend(body);
         if bytes.len() as u64 > ENTRY_BYTES_MAX {
@@ -227,6 +228,7 @@ impl Entry {
             runs_code_by_design: self.runs_code_by_design,
             has_template: self.has_template,
             is_model: self.is_model,
+            weights: Vec::new(),
             place: None,
             keep: None,
         }
@@ -242,8 +244,8 @@ fn basis(rules: Digest, limits: &Limits, build: &[u8]) -> Digest {
 }
 
 /// The name of the entry about one file.
-fn about(basis: Digest, path: &str, size: u64, sha256: Digest) -> Digest {
-    digest(&[b"casemate-verdict-v1", &basis.0, path.as_bytes(), &size.to_be_bytes(), &sha256.0])
+fn about(basis: Digest, path: &str, size: u64, sha256: Digest, weights: bool) -> Digest {
+    digest(&[b"casemate-verdict-v2", &basis.0, path.as_bytes(), &size.to_be_bytes(), &sha256.0, &[u8::from(weights)]])
 }
 
 /// The digest of all parts, each behind its length.

@@ -94,6 +94,9 @@ pub enum Command {
     Sign(SignArgs),
     /// Verify a signed model: names every file that was changed, added, removed or left out
     Verify(VerifyArgs),
+    /// Approve a model's table of tensors as the baseline it is held against
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
     /// Compute the score from the ledger, without gathering anything
     Assess(AssessArgs),
     /// Write the report of the last assessment: markdown, html, json, sarif, csv, badge
@@ -153,7 +156,7 @@ pub struct CheckArgs {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n  casemate scan hf://org/repository    the files of a model hub, read by ranges\n  casemate scan s3://bucket/models oci://ghcr.io/org/model:v1 https://host/model.pt\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged · 4 not what its digest says\nFormats: text json markdown html sarif csv junit github badge"
+    after_help = "Examples:\n  casemate scan model.pt\n  casemate scan models/ --format sarif -o scan.sarif\n  casemate scan model --write-baseline approved.tensors.json\n  casemate scan model --baseline approved.tensors.json\n  casemate scan . --exclude node_modules --exclude 'docs/**/*.png'\n  cat model.pkl | casemate scan -\n  casemate scan hf://org/repository    the files of a model hub, read by ranges\n  casemate scan s3://bucket/models oci://ghcr.io/org/model:v1 https://host/model.pt\n\nWhat a glob leaves out is named in the report, nothing is said about it, and the scan does not become evidence.\n\nExit codes: 0 clean · 1 malicious or suspicious · 3 something could not be judged · 4 not what its digest says\nFormats: text json markdown html sarif csv junit github badge"
 )]
 pub struct ScanArgs {
     /// Files and directories; `-` is standard input; https://, s3://, oci:// and hf:// are read by ranges; oci:DIR is a layout.
@@ -168,7 +171,16 @@ pub struct ScanArgs {
     /// Limits for reading untrusted files (TOML).
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
-    /// Do not compute digests: headers only, and no evidence.
+    /// Read every tensor: not-finite numbers, rows that stand out, tensors equal to others.
+    #[arg(long)]
+    pub weights: bool,
+    /// Compare with a table of tensors, or accept the findings listed in a TOML file.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write the table of this model's tensors: digest, type, shape and statistics of each.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_hash")]
+    pub write_baseline: Option<PathBuf>,
+    /// Do not compute digests of files: headers only (and tensors with --weights), and no evidence.
     #[arg(long)]
     pub no_hash: bool,
     /// Compute digests of files on servers too, which reads them whole.
@@ -230,6 +242,36 @@ impl FilterArgs {
     pub fn filters(&self) -> Filters {
         Filters { include: self.include.clone(), exclude: self.exclude.clone() }
     }
+}
+
+/// `baseline …`
+#[derive(Subcommand, Debug)]
+pub enum BaselineCommand {
+    /// Record in the ledger that a person approved this table of tensors
+    #[command(
+        after_help = "Example:\n  casemate baseline approve approved.tensors.json --approver grace --author ada --reason 'release 1.2'"
+    )]
+    Approve(BaselineApproveArgs),
+}
+
+/// Arguments of `baseline approve`.
+#[derive(Args, Debug)]
+pub struct BaselineApproveArgs {
+    /// Table of tensors, as `scan --write-baseline` writes it.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The project's model it is for [default: the one that names the file].
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Who approves.
+    #[arg(long)]
+    pub approver: String,
+    /// Who made or changed the weights; not the approver.
+    #[arg(long)]
+    pub author: String,
+    /// Why these weights, and what was meant to change.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// Arguments of `assess`.

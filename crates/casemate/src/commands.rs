@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod assess;
+pub mod baseline;
 pub mod check;
 pub mod controls;
 pub mod gate;

@@ -48,6 +48,8 @@ pub struct ModelConfig {
     pub path: String,
     /// Where it stands in its life.
     pub stage: Option<ModelStage>,
+    /// Table of the approved weights, relative to the project's directory and outside of the model.
+    pub baseline: Option<String>,
 }
 
 /// `[[dataset]]`
@@ -97,6 +99,7 @@ impl Config {
 
     /// Refuses what would make two things one, or leave the project.
     fn check(&mut self) -> Result<(), String> {
+        self.models.iter_mut().try_for_each(ModelConfig::check_baseline)?;
         let models = self.models.iter_mut().map(|model| ("model", &model.name, &mut model.path));
         let datasets = self.datasets.iter_mut().map(|dataset| ("dataset", &dataset.name, &mut dataset.path));
         let mut names = BTreeSet::new();
@@ -127,6 +130,24 @@ impl Config {
             (_, true) => Err(format!("the project's name must have 1 to {NAME_BYTES_MAX} bytes")),
             _ => Ok(()),
         }
+    }
+}
+
+impl ModelConfig {
+    fn check_baseline(&mut self) -> Result<(), String> {
+        let Some(baseline) = &mut self.baseline else { return Ok(()) };
+        let name = &self.name;
+        let path = inside(baseline).filter(|path| path != ".").ok_or_else(|| {
+            format!("model `{name}`: baseline `{baseline}` must be a file below the project's directory, without `..`")
+        })?;
+        let model = inside(&self.path).unwrap_or_default();
+        if model == "." || path == model || path.strip_prefix(&model).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(format!(
+                "model `{name}`: baseline `{path}` lies inside the model, which would change with it; keep it outside"
+            ));
+        }
+        *baseline = path;
+        Ok(())
     }
 }
 
@@ -180,6 +201,18 @@ mod tests {
         assert!(error.contains("projct"), "{error}");
         let twice = "[[model]]\nname = \"a\"\npath = \"a\"\n[[model]]\nname = \"a\"\npath = \"b\"\n";
         assert!(Config::parse(twice).unwrap_err().contains("two models"));
+    }
+
+    #[test]
+    fn a_baseline_stays_in_the_project_and_out_of_the_model() {
+        let with = |path: &str, baseline: &str| {
+            Config::parse(&format!("[[model]]\nname = \"a\"\npath = \"{path}\"\nbaseline = \"{baseline}\"\n"))
+        };
+        assert_eq!(with("model", "./b.json").unwrap().models[0].baseline.as_deref(), Some("b.json"));
+        for (path, baseline) in [("model", "../b"), ("model", "model/b"), ("./model/", "model"), (".", "b"), ("m", ".")]
+        {
+            assert!(with(path, baseline).is_err(), "{path} {baseline}");
+        }
     }
 
     #[test]

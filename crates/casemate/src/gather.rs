@@ -1,5 +1,7 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod weights;
+
 use std::collections::BTreeMap;
 
 use casemate_artifact::Verdict;
@@ -20,6 +22,8 @@ pub const KINDS: &[&str] = &[
     "assess.freshness",
     "catalogue.mapping",
     "ledger.verify",
+    weights::KIND_APPROVAL,
+    "provenance.weights-diff",
     "supply.inventory",
     casemate_assess::facts::KIND_DECLARED,
     casemate_assess::facts::KIND_FOUND,

@@ -4,10 +4,12 @@
 //! evidence, reports and an exit code. Reading order: [`cli`], [`context`], [`commands`], [`scanning`], [`gather`],
 //! [`posture`], [`report`], [`render`].
 
+mod accepted;
 mod cache;
 mod catalogue;
 mod cli;
 mod commands;
+mod comparison;
 mod config;
 mod context;
 mod exit;
@@ -26,6 +28,7 @@ mod scanning;
 mod small_file;
 mod state;
 mod walk;
+mod weights;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),
+        Command::Baseline(command) => commands::baseline::run(&context, command),
         Command::Controls(command) => commands::controls::run(&context, command),
         Command::Waiver(command) => commands::waiver::run(&context, command),
         Command::Ledger(command) => commands::ledger::run(&context, command),

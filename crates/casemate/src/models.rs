@@ -24,6 +24,8 @@ pub struct FoundModel {
     pub path: PathBuf,
     /// Declared stage.
     pub stage: Option<ModelStage>,
+    /// Where the table of its approved weights lies, if it names one.
+    pub baseline: Option<PathBuf>,
 }
 
 /// What a project's files are.
@@ -58,6 +60,7 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
             shown: declared.path.clone(),
             path,
             stage: declared.stage,
+            baseline: declared.baseline.as_ref().map(|baseline| project.root.join(baseline)),
         });
     }
     let walked = walk(".", &project.root);
@@ -81,8 +84,8 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
         matters: false,
     }));
     let limits = Limits::default();
-    let scanned =
-        scan_files(context, &uncovered, ScanSettings { limits: &limits, hash: false, cache: None, known: None });
+    let settings = ScanSettings { limits: &limits, hash: false, cache: None, known: None, weights: false };
+    let scanned = scan_files(context, &uncovered, settings);
     models.extend(undeclared(project, &scanned.files));
     Ok(Census { models, skipped, incomplete: scanned.incomplete })
 }
@@ -105,8 +108,14 @@ fn undeclared(project: &Project, files: &[ScannedFile]) -> Vec<FoundModel> {
     }
     let tops =
         places.iter().filter(|(place, _)| !places.keys().any(|other| other != *place && place.starts_with(other)));
-    tops.map(|(path, shown)| FoundModel { name: shown.clone(), shown: shown.clone(), path: path.clone(), stage: None })
-        .collect()
+    tops.map(|(path, shown)| FoundModel {
+        name: shown.clone(),
+        shown: shown.clone(),
+        path: path.clone(),
+        stage: None,
+        baseline: None,
+    })
+    .collect()
 }
 
 /// Format of a file that could not be read at all.

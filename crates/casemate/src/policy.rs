@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use casemate_artifact::{Verdict, detectors::DETECTORS};
-use casemate_core::Severity;
+use casemate_core::{Finding, Severity};
 use serde::Deserialize;
 
 use crate::exit::Failure;
@@ -44,7 +44,10 @@ impl ScanPolicy {
         };
         let text = crate::small_file::read(Path::new(name)).map_err(|error| at(&error))?;
         let policy: Self = toml::from_str(&text).map_err(|error| at(&crate::config::at_line(&text, &error)))?;
-        let known = |rule: &str| DETECTORS.iter().any(|detector| detector.meta().id == rule);
+        let known = |rule: &str| {
+            let mut compared = crate::comparison::RULES.iter();
+            DETECTORS.iter().any(|detector| detector.meta().id == rule) || compared.any(|meta| meta.id == rule)
+        };
         match policy.severity.keys().find(|rule| !known(rule)) {
             Some(rule) => Err(at(&format!("`{rule}` is no rule"))),
             None => Ok(policy),
@@ -57,12 +60,14 @@ impl ScanPolicy {
         if self.severity.is_empty() {
             return;
         }
-        for file in &mut scanned.files {
-            for finding in &mut file.report.findings {
-                if let Some(severity) = self.severity.get(&finding.rule) {
-                    finding.severity = if self.only_raises { finding.severity.max(*severity) } else { *severity };
-                }
+        let weigh = |finding: &mut Finding| {
+            if let Some(severity) = self.severity.get(&finding.rule) {
+                finding.severity = if self.only_raises { finding.severity.max(*severity) } else { *severity };
             }
+        };
+        scanned.others.iter_mut().for_each(weigh);
+        for file in &mut scanned.files {
+            file.report.findings.iter_mut().for_each(weigh);
             let worst = file.report.findings.iter().map(Verdict::of).max().unwrap_or(Verdict::Clean);
             file.report.verdict =
                 worst.max(if file.report.findings_left_out > 0 { file.report.verdict } else { Verdict::Clean });

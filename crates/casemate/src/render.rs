@@ -11,7 +11,7 @@ mod badge;
 mod csv;
 mod github;
 mod html;
-mod json;
+pub mod json;
 mod junit;
 mod markdown;
 mod sarif;
@@ -32,6 +32,7 @@ use casemate_assess::gate::{GateOutcome, Status};
 use casemate_assess::score::RiskLevel;
 use casemate_core::{Confidence, Finding, Location, Measurement, Meta, Outcome, Severity, Timestamp};
 
+pub use self::sarif::fingerprint;
 use crate::cli::Format;
 use crate::report::{Posture, Report};
 
@@ -174,6 +175,13 @@ fn place(location: &Location) -> String {
         (None, None) => {}
     }
     place
+}
+
+/// The message of a finding, with who lives with it and until when.
+fn told(finding: &Finding) -> String {
+    let Some(accepted) = &finding.accepted else { return finding.message.clone() };
+    let by = accepted.approved_by.as_ref().map(|name| format!(" by {name}")).unwrap_or_default();
+    format!("{} (accepted{by} until {}: {})", finding.message, accepted.expires, accepted.reason)
 }
 
 /// Verdicts of the worst kind first, each with the number of files that have it.

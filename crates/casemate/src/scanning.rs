@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use casemate_artifact::weights::WeightObject;
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
@@ -35,6 +36,10 @@ pub struct Scanned {
     pub left_out: Vec<LeftOut>,
     /// Whether the work was interrupted before its end.
     pub incomplete: bool,
+    /// Whether weights were read.
+    pub weights_read: bool,
+    /// Findings about the whole, from a comparison; they change no file's verdict, which is about its content.
+    pub others: Vec<Finding>,
 }
 
 /// One scanned file.
@@ -50,6 +55,8 @@ pub struct ScannedFile {
     pub has_template: bool,
     /// Whether it holds a model.
     pub is_model: bool,
+    /// Its tensors, where weights were read.
+    pub weights: Vec<WeightObject>,
     /// Where it is, unless it came from elsewhere.
     pub place: Option<PathBuf>,
     /// How long it took to scan, where the verdict may be kept for later runs.
@@ -63,10 +70,23 @@ pub struct ScanSettings<'a> {
     pub limits: &'a Limits,
     /// Whether to compute digests.
     pub hash: bool,
-    /// Verdicts of earlier runs, for files whose digest is known.
+    /// Whether to read every tensor: its digest and what its numbers come to.
+    pub weights: bool,
+    /// Verdicts of earlier runs, for files whose digest is known; not to be given where the tensors themselves are wanted.
     pub cache: Option<&'a Cache>,
     /// Digests that are known already, by path as shown. Whoever knows them answers for it that the files hold still.
     pub known: Option<&'a HashMap<&'a str, Digest>>,
+}
+
+/// How to scan a whole model.
+#[derive(Clone, Copy)]
+pub struct ModelScan<'a> {
+    /// Bounds.
+    pub limits: &'a Limits,
+    /// Verdicts of earlier runs; not to be given where the tensors themselves are wanted.
+    pub cache: Option<&'a Cache>,
+    /// Weights of a model with at most so many bytes are read.
+    pub weights_bytes_max: u64,
 }
 
 /// Digest over everything a scan verdict rests on besides the bytes: rule files, detectors, formats, version.
@@ -128,10 +148,20 @@ pub fn scan_paths(
 
 /// Scans exactly `files`, each given as shown and where it is.
 pub fn scan_files(context: &Context, files: &[(String, PathBuf)], settings: ScanSettings<'_>) -> Scanned {
-    let scanner = Scanner::new(settings.limits.clone());
+    let scanner = scanner(settings);
     let results = each_file(context, "scanning", files, &|shown, path| scan_file(&scanner, shown, path, settings));
     let incomplete = results.iter().any(Option::is_none);
-    Scanned { files: results.into_iter().flatten().collect(), incomplete, ..Scanned::default() }
+    let files = results.into_iter().flatten().collect();
+    Scanned { files, incomplete, weights_read: settings.weights, ..Scanned::default() }
+}
+
+/// A scanner as the settings ask for.
+pub fn scanner(settings: ScanSettings<'_>) -> Scanner {
+    let scanner = Scanner::new(settings.limits.clone());
+    match settings.weights {
+        true => scanner.with_weights(&crate::weights::READER),
+        false => scanner,
+    }
 }
 
 /// What `look` says of each of `files`, in parallel, under a progress bar; `None` for those after an interruption.
@@ -161,7 +191,7 @@ pub fn each_file<T: Send>(
 /// A model hashed and scanned: verdict and digest are about the same bytes, and about all of them.
 ///
 /// The manifest lists the files, exactly those are scanned, and at the end nothing may have been added, taken away or
-/// written to since.
+/// written to since. Weights are read where the model has at most `weights_bytes_max` bytes.
 ///
 /// # Errors
 /// When there is no manifest, or something changed meanwhile.
@@ -169,10 +199,11 @@ pub fn scan_model(
     context: &Context,
     shown: &str,
     path: &Path,
-    limits: &Limits,
-    cache: Option<&Cache>,
+    with: ModelScan<'_>,
 ) -> Result<(Manifest, Scanned), ManifestError> {
     let snapshot = Snapshot::take(path, &|_| ())?;
+    let weights = snapshot.manifest.size_bytes() <= with.weights_bytes_max;
+    let cache = with.cache;
     let root = shown.trim_end_matches('/');
     let files: Vec<(String, PathBuf)> = snapshot
         .files()
@@ -188,7 +219,7 @@ pub fn scan_model(
         .zip(&snapshot.manifest.entries)
         .map(|((shown, _), entry)| (shown.as_str(), entry.sha256))
         .collect();
-    let settings = ScanSettings { limits, hash: false, cache, known: Some(&digests) };
+    let settings = ScanSettings { limits: with.limits, hash: false, weights, cache, known: Some(&digests) };
     let mut scanned = scan_files(context, &files, settings);
     snapshot.still_holds()?;
     scanned.skipped = snapshot
@@ -204,7 +235,7 @@ pub fn scan_model(
     for file in &mut scanned.files {
         // Now it is known that what was judged is what was hashed.
         if let Some((cache, digest)) = cache.zip(digests.get(file.report.path.as_str())) {
-            cache.put(file, *digest);
+            cache.put(file, *digest, weights);
         }
         file.report.digest = digests.get(file.report.path.as_str()).map(|sha256| DigestSet { sha256: *sha256 });
     }
@@ -234,7 +265,7 @@ fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings
         (known, _) => known,
     };
     let cached = settings.cache.zip(digest);
-    if let Some(file) = cached.and_then(|(cache, digest)| cache.get(shown, size, digest)) {
+    if let Some(file) = cached.and_then(|(cache, digest)| cache.get(shown, size, digest, settings.weights)) {
         return ScannedFile { place: Some(path.to_owned()), ..file };
     }
     let began = Instant::now();
@@ -243,7 +274,7 @@ fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings
     // What was judged must be what was hashed: a file swapped between the two would leave its verdict to the other. Where the
     // digest was known before, only whoever knew it can tell.
     if let Some((cache, digest)) = cached.filter(|_| known.is_none() && before == stamp()) {
-        cache.put(&file, digest);
+        cache.put(&file, digest, settings.weights);
     }
     file
 }
@@ -285,6 +316,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         runs_code_by_design: scan.runs_code_by_design,
         has_template: scan.has_template,
         is_model: scan.is_model,
+        weights: scan.weights,
         place: None,
         keep: None,
         report: ArtifactReport {
@@ -316,12 +348,14 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         controls: vec!["SUP-01".into()],
         references: Vec::new(),
         remediation: "make the file readable and scan it again".into(),
+        accepted: None,
     };
     ScannedFile {
         bytes_unclaimed: 0,
         runs_code_by_design: false,
         has_template: false,
         is_model: false,
+        weights: Vec::new(),
         place: None,
         keep: None,
         report: ArtifactReport {
@@ -357,7 +391,8 @@ impl Scanned {
 
     /// All findings, the worst first, then by place.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<_> = self.files.iter().flat_map(|file| file.report.findings.iter().cloned()).collect();
+        let mut findings: Vec<_> =
+            self.files.iter().flat_map(|file| &file.report.findings).chain(&self.others).cloned().collect();
         findings.sort_by(|a, b| {
             b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)).then_with(|| a.rule.cmp(&b.rule))
         });

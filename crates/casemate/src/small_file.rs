@@ -12,16 +12,28 @@ const BYTES_MAX: u64 = 4 << 20;
 /// # Errors
 /// One line that names the file and what is wrong with it.
 pub fn read_if_there(path: &Path) -> Result<Option<String>, String> {
+    bounded(path, BYTES_MAX)
+}
+
+/// The text of the file at `path`, which may be larger than a configuration.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_up_to(path: &Path, bytes_max: u64) -> Result<String, String> {
+    bounded(path, bytes_max)?.ok_or_else(|| format!("`{}` does not exist", path.display()))
+}
+
+fn bounded(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let named = |what: &dyn std::fmt::Display| format!("`{}`: {what}", path.display());
     let source = match FileSource::open(path) {
         Ok(source) => source,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(named(&error)),
     };
-    if source.size_bytes() > BYTES_MAX {
-        return Err(named(&format!("is larger than {BYTES_MAX} bytes")));
+    if source.size_bytes() > bytes_max {
+        return Err(named(&format!("is larger than {bytes_max} bytes")));
     }
-    let bytes = source.bytes_at(0, BYTES_MAX).map_err(|error| named(&error))?;
+    let bytes = source.bytes_at(0, bytes_max).map_err(|error| named(&error))?;
     String::from_utf8(bytes).map(Some).map_err(|_| named(&"is not UTF-8 text; write it again as UTF-8"))
 }
 

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use casemate_artifact::weights::NumbersOnly;
 use casemate_artifact::{Scan, Scanner};
 use casemate_core::{Limits, MemorySource};
 
 /// Scans bytes under a name, within the default limits.
 pub fn scan(name: &str, bytes: &[u8]) -> Scan {
-    Scanner::new(Limits::default()).scan(name, Arc::new(MemorySource::new(bytes.to_vec())))
+    Scanner::new(Limits::default()).with_weights(&NumbersOnly).scan(name, Arc::new(MemorySource::new(bytes.to_vec())))
 }
 
 /// A file of `testdata/artifact`.

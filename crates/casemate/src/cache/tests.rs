@@ -17,7 +17,7 @@ const GOOD: &[u8] = b"\x80\x02ccollections\nOrderedDict\n)R.";
 fn scanned(path: &str, bytes: &[u8]) -> (ScannedFile, Digest) {
     let limits = Limits::default();
     let scanner = casemate_artifact::Scanner::new(limits.clone());
-    let settings = ScanSettings { limits: &limits, hash: true, cache: None, known: None };
+    let settings = ScanSettings { limits: &limits, hash: true, weights: false, cache: None, known: None };
     let mut file = scan_source(&scanner, path, std::sync::Arc::new(MemorySource::new(bytes)), settings);
     file.keep = Some(SLOW);
     (file, sha256(bytes))
@@ -39,9 +39,9 @@ fn a_kept_verdict_is_the_scanned_one() {
     let (_state, cache) = cache();
     for (path, bytes) in [("bad.pkl", BAD), ("good.pkl", GOOD)] {
         let (file, digest) = scanned(path, bytes);
-        assert!(cache.get(path, file.report.size, digest).is_none());
-        cache.put(&file, digest);
-        let again = cache.get(path, file.report.size, digest).unwrap();
+        assert!(cache.get(path, file.report.size, digest, false).is_none());
+        cache.put(&file, digest, false);
+        let again = cache.get(path, file.report.size, digest, false).unwrap();
         assert_eq!(serde_json::to_value(&again.report).unwrap(), serde_json::to_value(&file.report).unwrap());
         let rest =
             |file: &ScannedFile| (file.bytes_unclaimed, file.runs_code_by_design, file.has_template, file.is_model);
@@ -68,8 +68,13 @@ fn every_rule_file_limit_path_and_build_makes_another_key() {
     {
         assert_ne!(different, here);
     }
-    let key = about(here, "a.pkl", 3, other);
-    for different in [about(here, "a.pt", 3, other), about(here, "a.pkl", 4, other), about(here, "a.pkl", 3, rules)] {
+    let key = about(here, "a.pkl", 3, other, false);
+    for different in [
+        about(here, "a.pt", 3, other, false),
+        about(here, "a.pkl", 4, other, false),
+        about(here, "a.pkl", 3, rules, false),
+        about(here, "a.pkl", 3, other, true),
+    ] {
         assert_ne!(different, key);
     }
 }
@@ -79,14 +84,14 @@ fn an_edited_a_swapped_and_a_foreign_entry_are_not_believed() {
     let (_state, cache) = cache();
     let (bad, bad_digest) = scanned("a.pkl", BAD);
     let (good, good_digest) = scanned("a.pkl", GOOD);
-    cache.put(&bad, bad_digest);
+    cache.put(&bad, bad_digest, false);
     let [path] = entries(&cache).try_into().unwrap();
     let bytes = fs::read(&path).unwrap();
     let malicious = b"\"verdict\":\"malicious\"";
     let at = bytes.windows(malicious.len()).position(|window| window == malicious).unwrap();
     let mut edited = bytes.clone();
     edited.splice(at..at + malicious.len(), *b"\"verdict\":\"clean\"");
-    let believed = || cache.get("a.pkl", bad.report.size, bad_digest).is_some();
+    let believed = || cache.get("a.pkl", bad.report.size, bad_digest, false).is_some();
     for wrong in [edited, bytes[..bytes.len() - 1].to_vec(), bytes[1..].to_vec(), Vec::new(), vec![b'0'; 2 << 20]] {
         fs::write(&path, wrong).unwrap();
         assert!(!believed());
@@ -94,7 +99,7 @@ fn an_edited_a_swapped_and_a_foreign_entry_are_not_believed() {
     fs::write(&path, &bytes).unwrap();
     assert!(believed());
     // An entry that is sound, about something else.
-    cache.put(&good, good_digest);
+    cache.put(&good, good_digest, false);
     let other = entries(&cache).into_iter().find(|entry| *entry != path).unwrap();
     fs::copy(&other, &path).unwrap();
     assert!(!believed());
@@ -104,7 +109,7 @@ fn an_edited_a_swapped_and_a_foreign_entry_are_not_believed() {
         report: ArtifactReport { verdict: Verdict::Clean, findings: Vec::new(), ..bad.report.clone() },
         ..good
     };
-    foreign.put(&clean, bad_digest);
+    foreign.put(&clean, bad_digest, false);
     let here = tempfile::tempdir().unwrap();
     fs::create_dir_all(here.path().join("keys")).unwrap();
     fs::create_dir_all(here.path().join("cache/verdicts")).unwrap();
@@ -112,8 +117,8 @@ fn an_edited_a_swapped_and_a_foreign_entry_are_not_believed() {
     let [entry] = entries(&foreign).try_into().unwrap();
     fs::copy(&entry, here.path().join("cache/verdicts").join(entry.file_name().unwrap())).unwrap();
     let cloned = Cache::open_in(here.path(), &Limits::default()).unwrap();
-    assert!(foreign.get("a.pkl", bad.report.size, bad_digest).is_some());
-    assert!(cloned.get("a.pkl", bad.report.size, bad_digest).is_none());
+    assert!(foreign.get("a.pkl", bad.report.size, bad_digest, false).is_some());
+    assert!(cloned.get("a.pkl", bad.report.size, bad_digest, false).is_none());
     assert_eq!(cloned.disbelieved.load(Relaxed), 1);
 }
 
@@ -122,22 +127,22 @@ fn what_could_not_be_judged_and_what_was_quick_is_not_kept() {
     let (_state, cache) = cache();
     let (cut, digest) = scanned("cut.pkl", &GOOD[..GOOD.len() - 3]);
     assert_eq!(cut.report.verdict, Verdict::Unscannable);
-    cache.put(&cut, digest);
+    cache.put(&cut, digest, false);
     let (mut both, digest) = scanned("bad.pkl", BAD);
     both.report.findings.push(Finding {
         rule: "content-undecodable".into(),
         severity: Severity::Medium,
         ..both.report.findings[0].clone()
     });
-    cache.put(&both, digest);
+    cache.put(&both, digest, false);
     let (mut many, digest) = scanned("bad.pkl", BAD);
     many.report.findings_left_out = 1;
-    cache.put(&many, digest);
+    cache.put(&many, digest, false);
     let (mut good, digest) = scanned("good.pkl", GOOD);
     good.keep = Some(Duration::from_micros(10));
-    cache.put(&good, digest);
+    cache.put(&good, digest, false);
     good.keep = None;
-    cache.put(&good, digest);
+    cache.put(&good, digest, false);
     assert!(entries(&cache).is_empty());
 }
 

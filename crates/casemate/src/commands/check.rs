@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use casemate_artifact::{Verdict, self_test};
+use casemate_artifact::weights::compare::compare;
+use casemate_artifact::{Verdict, self_test, weights};
 use casemate_assess::gate::GateOutcome;
 use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Severity};
 use casemate_provenance::{Manifest, VerifyReport};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use crate::cache::Cache;
 use crate::cli::{CheckArgs, Format};
+use crate::comparison;
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
 use crate::found;
@@ -18,7 +20,7 @@ use crate::gather;
 use crate::models::{self, FoundModel};
 use crate::posture::{Rules, stage};
 use crate::report::{DigestSet, Report, ReportSubject};
-use crate::scanning::{Scanned, limits, scan_model};
+use crate::scanning::{ModelScan, Scanned, limits, scan_model};
 use crate::state::{State, describe};
 
 /// Formats a posture comes in.
@@ -34,9 +36,13 @@ pub const FORMATS: &[Format] = &[
     Format::Badge,
 ];
 
+/// Bytes of a model whose weights are read though nothing asks for them: about half a minute.
+const WEIGHTS_BYTES_MAX: u64 = 8 << 30;
+
 /// A model that was scanned.
 struct ScannedModel {
     model: FoundModel,
+    manifest: Manifest,
     digest: Digest,
     scanned: Scanned,
 }
@@ -59,8 +65,9 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let census = models::census(context, &project)?;
     let datasets = models::datasets(&project)?;
     let cache = (!args.no_cache).then(|| Cache::open(context, &project, &limits)).flatten();
-    let scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
+    let mut scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
     let mut batch = evidence(context, &scanned, started);
+    batch.extend(weights_diffs(context, &state, &mut scanned, started)?);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
     let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);
@@ -87,6 +94,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     report.summary.insert("ledger", json!({"records": verified.records, "notes": verified.notes}));
     report.remarks = super::scan::remarks(&census.skipped, incomplete);
     report.remarks.extend(cache.as_ref().and_then(|cache| cache.close(context)));
+    report.remarks.extend(weights_remarks(&scanned));
     report.summary.insert("from_cache", json!(cache.as_ref().map_or(0, Cache::taken)));
     report.at = args.directory.as_ref().map(|directory| format!("-C {} ", directory.display())).unwrap_or_default();
     report.summary.insert("incomplete", json!(incomplete));
@@ -137,7 +145,13 @@ fn scan_models(
     let mut models = Vec::new();
     for model in found {
         context.mention(&format!("scanning model `{}` in {}", model.name, model.path.display()));
-        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, limits, cache)
+        // A baseline has to be compared whatever it takes.
+        let (cache, weights_bytes_max) = match model.baseline {
+            Some(_) => (None, u64::MAX),
+            None => (cache, WEIGHTS_BYTES_MAX),
+        };
+        let with = ModelScan { limits, cache, weights_bytes_max };
+        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, with)
             .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
         for collision in &manifest.collisions {
             context.say(&format!(
@@ -145,7 +159,7 @@ fn scan_models(
                 model.name, collision.path, collision.other
             ));
         }
-        models.push(ScannedModel { model: model.clone(), digest: manifest.digest(), scanned });
+        models.push(ScannedModel { model: model.clone(), digest: manifest.digest(), manifest, scanned });
     }
     Ok(models)
 }
@@ -154,6 +168,54 @@ fn evidence(context: &Context, scanned: &[ScannedModel], started: casemate_core:
     let tested = self_test();
     let span = (started, context.now());
     scanned.iter().map(|model| gather::scan(&model.model.name, model.digest, &model.scanned, tested, span)).collect()
+}
+
+/// Every model held against the baseline it names; for those that name none, a record that says what to do.
+fn weights_diffs(
+    context: &Context,
+    state: &State,
+    scanned: &mut [ScannedModel],
+    started: casemate_core::Timestamp,
+) -> Result<Vec<Evidence>, Failure> {
+    let mut batch = Vec::new();
+    let any = scanned.iter().any(|model| model.model.baseline.is_some());
+    let records = if any { state.records()? } else { Vec::new() };
+    let tested = weights::self_test(&crate::weights::READER);
+    for model in scanned.iter_mut().filter(|model| !model.scanned.incomplete) {
+        let Some(path) = &model.model.baseline else {
+            let span = (started, context.now());
+            batch.push(gather::weights::without_baseline(&model.model.name, model.digest, &model.model.shown, span));
+            continue;
+        };
+        let baseline = comparison::read_weights(path)?;
+        let difference = compare(&baseline.table, &crate::weights::table(&model.manifest, &model.scanned));
+        let findings = comparison::findings(&difference, &model.model.shown);
+        model.scanned.others.clone_from(&findings);
+        let diff = gather::weights::WeightsDiff {
+            model: &model.model.name,
+            digest: model.digest,
+            approved: gather::weights::is_approved(&records, &model.model.name, &baseline),
+            baseline: &baseline,
+            difference: &difference,
+            findings,
+        };
+        batch.push(gather::weights::weights_diff(diff, tested, (started, context.now())));
+    }
+    Ok(batch)
+}
+
+/// What a reader has to know about weights that were not read.
+fn weights_remarks(scanned: &[ScannedModel]) -> Vec<String> {
+    let unread = scanned.iter().filter(|model| !model.scanned.weights_read).map(|model| {
+        format!(
+            "weights of model `{}` were not read: it is larger than {} GiB and names no baseline; `casemate scan \
+             --weights {}` reads them",
+            model.model.name,
+            WEIGHTS_BYTES_MAX >> 30,
+            model.model.shown
+        )
+    });
+    unread.collect()
 }
 
 /// Evidence about the evidence: the ledger verifies with the new records in it, and so much of the posture is fresh.

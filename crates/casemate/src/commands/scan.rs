@@ -1,26 +1,27 @@
 //! `casemate scan`: judges model files and directories.
 
+mod model;
+
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use casemate_artifact::{Scanner, Verdict, detectors::DETECTORS, self_test};
+use casemate_artifact::{Verdict, detectors::DETECTORS};
 use casemate_core::{Limits, MemorySource, Outcome, Severity};
 use serde_json::json;
 
 use crate::cache::Cache;
 use crate::cli::{Format, ScanArgs};
+use crate::comparison::{self, Baseline};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::filters::{self, Filters};
-use crate::gather;
 use crate::policy::ScanPolicy;
 use crate::remote::{self, RemoteScan, RemoteSettings};
 use crate::render::{self, Style};
 use crate::report::{Report, ReportSubject};
-use crate::scanning::{ScanSettings, Scanned, limits, not_judged, scan_model, scan_paths, scan_source};
-use crate::state::State;
+use crate::scanning::{ScanSettings, Scanned, limits, not_judged, scan_paths, scan_source, scanner};
 use crate::walk::Skipped;
 
 /// Most bytes taken from standard input: it cannot be read by ranges, so all of it is held.
@@ -42,39 +43,64 @@ const FORMATS: &[Format] = &[
     Format::Badge,
 ];
 
+/// What was looked at, and what is to be said besides.
+#[derive(Default)]
+struct Looked {
+    scanned: Scanned,
+    evidence: Vec<String>,
+    remarks: Vec<String>,
+}
+
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let started = context.now();
     let format = context.format(FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
+    let baseline = args.baseline.as_deref().map(|path| comparison::read(path, started)).transpose()?;
+    let held_against = match &baseline {
+        Some(Baseline::Weights(table)) => Some(table),
+        _ => None,
+    };
     let addresses = addresses(args);
-    let recording = recording_state(context, args)?;
+    let recording = model::recording(context, args)?;
+    let whole = model::whole(args, held_against)?;
     // Before the files: an address that is none is said at once.
     let remote = match addresses.is_empty() {
         true => RemoteScan::default(),
         false => remote::scan(context, &addresses, remote_settings(args, &limits, &args.filters.filters()))?,
     };
     // A configuration that cannot be read is the business of commands that need one.
-    let project = (!args.no_cache && !args.no_hash).then(|| context.project(None).ok()).flatten();
+    let project = (!args.no_cache && !args.no_hash && !args.weights).then(|| context.project(None).ok()).flatten();
     let cache = project.and_then(|project| Cache::open(context, &project, &limits));
-    let settings = ScanSettings { limits: &limits, hash: !args.no_hash, cache: cache.as_ref(), known: None };
-    let (mut scanned, evidence) = match recording {
-        Some((state, path)) => record(context, state, path, settings, started)?,
-        None => (plain(context, args, settings)?, Vec::new()),
+    let settings = ScanSettings {
+        limits: &limits,
+        hash: !args.no_hash,
+        weights: args.weights,
+        cache: cache.as_ref(),
+        known: None,
+    };
+    let Looked { mut scanned, evidence, remarks: mut said } = match (whole, recording) {
+        (Some(path), recording) => model::compared(context, args, (recording, path), settings, held_against)?,
+        (None, Some(recording)) => model::record(context, recording, settings, started)?,
+        (None, None) => Looked { scanned: plain(context, args, settings)?, ..Looked::default() },
     };
     scanned.files.extend(remote.scanned.files);
     scanned.skipped.extend(remote.scanned.skipped);
     scanned.left_out.extend(remote.scanned.left_out);
     scanned.incomplete |= remote.scanned.incomplete;
-    // Evidence holds what was found; a policy changes what this run says of it, no more.
+    // Evidence holds what was found; a policy changes what this run says of it, no more. So does acceptance.
     policy.apply(&mut scanned);
+    if let Some(Baseline::Accepted(accepted)) = &baseline {
+        said.extend(accepted.apply(&mut scanned, started));
+    }
 
     let mut report = Report::new("scan", ReportSubject { name: name(args), digest: None }, started);
     report.evidence = evidence;
     report.fail_on = args.fail_on;
     report.finished_at = context.now();
     report.remarks = remarks(&scanned.skipped, scanned.incomplete);
+    report.remarks.extend(said);
     report.remarks.extend(filters::remark(&scanned.left_out));
     report.remarks.extend(cache.as_ref().and_then(|cache| cache.close(context)));
     report.summary.insert("from_cache", json!(cache.as_ref().map_or(0, Cache::taken)));
@@ -108,6 +134,7 @@ fn plain(context: &Context, args: &ScanArgs, settings: ScanSettings<'_>) -> Resu
     scanned.skipped.extend(walked.skipped);
     scanned.left_out.extend(walked.left_out);
     scanned.incomplete |= walked.incomplete;
+    scanned.weights_read = settings.weights;
     Ok(scanned)
 }
 
@@ -128,7 +155,7 @@ fn addresses(args: &ScanArgs) -> Vec<String> {
 fn remote_settings<'a>(args: &ScanArgs, limits: &'a Limits, filters: &'a Filters) -> RemoteSettings<'a> {
     RemoteSettings {
         filters,
-        scan: ScanSettings { limits, hash: args.hash, cache: None, known: None },
+        scan: ScanSettings { limits, hash: args.hash, weights: args.weights, cache: None, known: None },
         is_alone: args.paths.len() == 1,
         check_layout: !args.no_hash,
         allow_http: args.allow_http,
@@ -149,61 +176,7 @@ fn stdin(settings: ScanSettings<'_>) -> Result<crate::scanning::ScannedFile, Fai
             "standard input holds more than 1 GiB; scan it as a file, which is read by ranges",
         ));
     }
-    Ok(scan_source(&Scanner::new(settings.limits.clone()), "-", Arc::new(MemorySource::new(bytes)), settings))
-}
-
-/// The project's ledger and the path to record, where there is a ledger and what is scanned is one model.
-///
-/// # Errors
-/// When an argument names nothing that can be scanned.
-fn recording_state<'a>(context: &Context, args: &'a ScanArgs) -> Result<Option<(State, &'a Path)>, Failure> {
-    for path in args.paths.iter().filter(|path| *path != Path::new("-")) {
-        let shown = path.to_string_lossy();
-        if remote::is_address(&shown) {
-            continue;
-        }
-        if std::fs::symlink_metadata(path).is_err() {
-            return Err(Failure::usage(format!("`{shown}` does not exist")));
-        }
-    }
-    let [path] = args.paths.as_slice() else { return Ok(None) };
-    if args.no_record || args.no_hash || path == Path::new("-") || remote::is_address(&path.to_string_lossy()) {
-        return Ok(None);
-    }
-    let project = context.project(None)?;
-    match State::exists(&project) {
-        // Evidence is about a model whole, and this would not be.
-        true if !args.filters.filters().is_empty() => {
-            context.say("not recorded in the ledger: evidence is about a whole model, and globs choose files of it");
-            Ok(None)
-        }
-        true => Ok(Some((State::open_existing(&project)?, path))),
-        false => Ok(None),
-    }
-}
-
-/// Scans `path` as a model and appends what was found to the ledger, under the digest of the whole manifest.
-fn record(
-    context: &Context,
-    mut state: State,
-    path: &Path,
-    settings: ScanSettings<'_>,
-    started: casemate_core::Timestamp,
-) -> Result<(Scanned, Vec<String>), Failure> {
-    let shown = path.to_string_lossy().replace('\\', "/");
-    let (manifest, scanned) = match scan_model(context, &shown, path, settings.limits, settings.cache) {
-        Ok(scanned) => scanned,
-        Err(error) => {
-            context.say(&format!("not recorded in the ledger: {error}"));
-            return Ok((scan_paths(context, &[(shown, path.to_owned())], &Filters::default(), settings), Vec::new()));
-        }
-    };
-    if scanned.incomplete {
-        return Ok((scanned, Vec::new()));
-    }
-    let evidence = gather::scan(&manifest.name, manifest.digest(), &scanned, self_test(), (started, context.now()));
-    let ids = state.append(&[evidence])?;
-    Ok((scanned, ids))
+    Ok(scan_source(&scanner(settings), "-", Arc::new(MemorySource::new(bytes)), settings))
 }
 
 /// What a reader has to know about what was not looked at.
@@ -222,15 +195,13 @@ pub fn remarks(skipped: &[Skipped], incomplete: bool) -> Vec<String> {
 }
 
 fn exit(scanned: &Scanned, fail_on: Severity) -> Exit {
-    let objectionable = |file: &crate::scanning::ScannedFile| {
-        // What only says "not judged" never outranks what was judged.
-        file.report
-            .findings
-            .iter()
-            .any(|finding| finding.severity >= fail_on && Verdict::of(finding) != Verdict::Unscannable)
+    // What only says "not judged" never outranks what was judged.
+    let objectionable = |finding: &casemate_core::Finding| {
+        finding.severity >= fail_on && finding.accepted.is_none() && Verdict::of(finding) != Verdict::Unscannable
     };
+    let mut findings = scanned.files.iter().flat_map(|file| &file.report.findings).chain(&scanned.others);
     match scanned.verdict() {
-        _ if scanned.files.iter().any(objectionable) => Exit::PolicyFailed,
+        _ if findings.any(objectionable) => Exit::PolicyFailed,
         Verdict::Unscannable => Exit::NotEvaluated,
         _ if scanned.files.iter().any(|file| file.report.verdict == Verdict::Unscannable) => Exit::NotEvaluated,
         _ => Exit::Passed,
@@ -252,13 +223,32 @@ fn fill(report: &mut Report, scanned: Scanned, exit: Exit) {
     report.summary.insert("skipped", json!(scanned.skipped));
     report.summary.insert("left_out", json!(scanned.left_out));
     report.summary.insert("incomplete", json!(scanned.incomplete));
+    if scanned.weights_read {
+        let weights = crate::weights::summary(&scanned);
+        report.remarks.extend(equal_tensors(&weights));
+        report.summary.insert("weights", weights);
+    }
     report.artifacts = scanned.files.into_iter().map(|file| file.report).collect();
+}
+
+/// Tensors with the same bytes, in one line.
+fn equal_tensors(weights: &serde_json::Value) -> Option<String> {
+    const SHOWN_MAX: usize = 3;
+    let groups = weights["equal"].as_array().filter(|groups| !groups.is_empty())?;
+    let words = |group: &serde_json::Value| {
+        group.as_array().into_iter().flatten().filter_map(|name| name.as_str()).take(4).collect::<Vec<_>>().join(" = ")
+    };
+    let shown: Vec<String> = groups.iter().take(SHOWN_MAX).map(words).collect();
+    let more = weights["equal_groups"].as_u64().unwrap_or(0).saturating_sub(SHOWN_MAX as u64);
+    let more = if more > 0 { format!("; and {more} groups more") } else { String::new() };
+    Some(format!("tensors with the same bytes: {}{more}", shown.join("; ")))
 }
 
 /// Renders a report and writes it where it was asked to go; with `-o`, the terminal gets the text as well. Returns how the run
 /// ends: a report that could not be written does not take away what was found.
 pub fn emit(context: &Context, report: &Report, format: Format, exit: Exit) -> Exit {
-    let rules: Vec<_> = DETECTORS.iter().map(|detector| detector.meta()).collect();
+    let rules: Vec<_> =
+        DETECTORS.iter().map(|detector| detector.meta()).chain(comparison::RULES.iter().copied()).collect();
     let written = context.emit(&render::render(report, format, Style { color: context.color(), width: WIDTH }, &rules));
     let to_file = context.globals.output.as_deref().is_some_and(|path| path != Path::new("-"));
     let written = written.and_then(|()| match to_file && format != Format::Text && !context.globals.quiet {

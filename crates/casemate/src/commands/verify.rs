@@ -145,6 +145,7 @@ fn fill(report: &mut Report, opened: &Opened, compared: &Comparison, args: &Veri
             references: vec!["CWE-353".into()],
             remediation:
                 "restore the file from the signed release, or sign the model again if the change was meant".into(),
+            accepted: None,
         }));
     }
     let signatures: Vec<_> = opened

@@ -108,7 +108,7 @@ fn files(report: &Report) -> String {
             finding.severity.as_str(),
             confidence_word(finding.confidence),
             &finding.rule,
-            &finding.message,
+            &super::told(finding),
             &finding.controls.join(" "),
             &finding.remediation,
         ]));

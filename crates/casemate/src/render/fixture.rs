@@ -50,6 +50,7 @@ pub fn finding(rule: &str, severity: Severity, path: &str, member: Option<&str>,
         controls: vec!["SUP-01".into(), "SUP-02".into()],
         references: vec!["CWE-502".into(), "https://docs.python.org/3/library/pickle.html".into()],
         remediation: RULE.remediation.into(),
+        accepted: None,
     }
 }
 

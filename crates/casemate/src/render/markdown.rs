@@ -112,7 +112,7 @@ fn write_findings(out: &mut String, findings: &[&Finding]) {
             finding.severity.to_string(),
             cell(&finding.rule),
             cell(&place(&finding.location)),
-            cell(&finding.message),
+            cell(&super::told(finding)),
             cell(&finding.remediation),
         ]
     });

@@ -20,6 +20,7 @@ pub use self::results::relative;
 use self::log::{
     AutomationDetails, Descriptor, Driver, Invocation, Location, Log, Notification, Run, Text, Tool, VERSION,
 };
+pub use self::results::fingerprint;
 use super::{json, safe};
 use crate::report::Report;
 

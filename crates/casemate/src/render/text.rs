@@ -123,7 +123,7 @@ fn file_findings(paper: &mut Paper, file: &ArtifactReport) {
             6,
             &[(Ink::Bold, &rule), (Ink::Dim, &format!(" · {inside}"))],
         );
-        paper.flow(13, 13, &[(Ink::Plain, &safe(&finding.message))]);
+        paper.flow(13, 13, &[(Ink::Plain, &safe(&super::told(finding)))]);
     }
     advice(paper, fix);
     cut(paper, 3, findings.len(), FINDINGS_MAX, "finding");
@@ -182,7 +182,7 @@ fn grouped_findings(paper: &mut Paper, findings: &[&Finding]) {
             paper.row(2, &[(severity_ink(severity), severity.as_str(), 8)], 4, &spans);
             for finding in group.iter().take(FINDINGS_MAX) {
                 paper.flow(12, 14, &[(Ink::Cyan, &place(&finding.location))]);
-                paper.flow(14, 14, &[(Ink::Plain, &safe(&finding.message))]);
+                paper.flow(14, 14, &[(Ink::Plain, &safe(&super::told(finding)))]);
             }
             cut(paper, 12, group.len(), FINDINGS_MAX, "place");
             if !first.remediation.is_empty() {

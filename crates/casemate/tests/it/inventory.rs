@@ -221,7 +221,7 @@ fn of_a_layer_that_was_read_in_part_no_digest_is_claimed() {
     packed.extend([(!crc).to_le_bytes(), u32::from(length).to_le_bytes()].concat());
     let directory = scan::folder(&[("image.tar", &tar(&[("blobs/layer", &packed)]))]);
     std::fs::create_dir(directory.path().join("etc")).unwrap();
-    std::fs::write(directory.path().join("etc/limits.toml"), "inflated_member_bytes_max = 4096\n").unwrap();
+    std::fs::write(directory.path().join("etc/limits.toml"), "inflated_bytes_max = 4096\n").unwrap();
     let whole = sweep(directory.path(), &["image.tar"]);
     assert_eq!(whole.0, 0, "{:#}", whole.1);
     assert_eq!(whole.1["artifacts"][0]["digest"]["sha256"], sha256(&model));

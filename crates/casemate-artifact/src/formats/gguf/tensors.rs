@@ -83,7 +83,7 @@ impl Reader<'_, '_> {
                 self.report(Malformed::new(Trouble::Undecodable, start, what));
             }
             Some((word, block, bytes)) => {
-                dtype = word.into();
+                dtype = if self.big_endian { format!(">{word}") } else { word.into() };
                 match bytes_of(&info.dims, block, bytes).and_then(|len| start.checked_add(len)) {
                     Some(end) if end <= size => span = Some(start..end),
                     Some(end) => {

@@ -17,6 +17,8 @@ pub(super) struct Datatype {
     pub(super) class: u8,
     /// Bytes of one element; of variable ones, of the pointer.
     pub(super) size: u64,
+    /// Whether numbers have their most significant byte first.
+    pub(super) big_endian: bool,
 }
 
 /// Attributes Keras reads as JSON; in others a brace may be a brace.
@@ -28,8 +30,9 @@ pub(super) const VARIABLE: u8 = 9;
 impl Datatype {
     pub(super) fn read(fields: &mut Fields) -> Result<Self, Malformed> {
         let class = fields.u8()? & 15;
-        fields.take(3)?;
-        Ok(Self { class, size: fields.uint(4)? })
+        let big_endian = fields.u8()? & 1 == 1;
+        fields.take(2)?;
+        Ok(Self { class, size: fields.uint(4)?, big_endian })
     }
 
     /// A word for it.
@@ -37,6 +40,7 @@ impl Datatype {
         let bits = self.size.saturating_mul(8);
         match self.class {
             0 | 4 => format!("int{bits}"),
+            1 if self.big_endian => format!(">float{bits}"),
             1 => format!("float{bits}"),
             STRING => "string".into(),
             5 => "opaque".into(),

@@ -89,7 +89,7 @@ fn rule_card(rule: &str, severity: Severity, group: &[&Finding]) -> Markup {
 }
 
 fn place_item(finding: &Finding) -> Markup {
-    html! { li { (prose(&finding.message)) bdi class="mono" { (place(&finding.location)) } } }
+    html! { li { (prose(&crate::render::told(finding))) bdi class="mono" { (place(&finding.location)) } } }
 }
 
 /// References, as links where they are links to the web.

@@ -67,7 +67,7 @@ fn of_finding(
         message: Text::new(finding_text(finding)),
         locations: vec![location],
         partial_fingerprints: BTreeMap::from([("primaryLocationLineHash", fingerprint.to_owned())]),
-        suppressions: posture.map(|posture| suppressions(posture, &finding.controls)).unwrap_or_default(),
+        suppressions: suppressed(finding, posture),
         properties: BTreeMap::from([
             ("confidence", json!(confidence_word(finding.confidence))),
             ("controls", json!(finding.controls)),
@@ -75,6 +75,16 @@ fn of_finding(
             ("severity", json!(finding.severity)),
         ]),
     }
+}
+
+/// A finding is suppressed where it was accepted itself, or every control it speaks to is waived.
+fn suppressed(finding: &Finding, posture: Option<&Posture>) -> Vec<Suppression> {
+    let Some(accepted) = &finding.accepted else {
+        return posture.map(|posture| suppressions(posture, &finding.controls)).unwrap_or_default();
+    };
+    let by = accepted.approved_by.as_ref().map(|name| format!(", approved by {name}")).unwrap_or_default();
+    let justification = message(&format!("{}; until {}{by}", accepted.reason, accepted.expires));
+    vec![Suppression { kind: "external", status: "accepted", justification }]
 }
 
 /// The message with where and what to do: GitHub shows little else of a binary file.
@@ -123,6 +133,11 @@ fn suppressions(posture: &Posture, controls: &[String]) -> Vec<Suppression> {
     let Some(waivers) = waivers.filter(|waivers| !waivers.is_empty()) else { return Vec::new() };
     let justification = message(&waivers.join("; "));
     vec![Suppression { kind: "external", status: "accepted", justification }]
+}
+
+/// What tells a finding from others and survives a file that is saved again: the fingerprint without its count.
+pub fn fingerprint(finding: &Finding) -> String {
+    key(finding)
 }
 
 /// What a finding keeps when its file is saved again: rule, path, member and words, without numbers, which may be offsets.
