@@ -22,6 +22,9 @@ pub struct Config {
     /// Facts the tool cannot see for itself, kebab-case.
     #[serde(default)]
     pub system: BTreeMap<String, bool>,
+    /// Whose signatures count.
+    #[serde(default)]
+    pub trust: TrustConfig,
     /// Where policies stand.
     #[serde(default)]
     pub policy: PolicyConfig,
@@ -50,6 +53,8 @@ pub struct ModelConfig {
     pub stage: Option<ModelStage>,
     /// Table of the approved weights, relative to the project's directory and outside of the model.
     pub baseline: Option<String>,
+    /// Its signature, relative to the project's directory.
+    pub signature: Option<String>,
 }
 
 /// `[[dataset]]`
@@ -62,6 +67,17 @@ pub struct DatasetConfig {
     pub path: String,
     /// Column with the label, for supervised data.
     pub label: Option<String>,
+}
+
+/// `[trust]`: public keys of signers, PEM files in the project's directory.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustConfig {
+    /// Keys of first signatures: ECDSA.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Key of second signatures: ML-DSA-65. Where one is named, a good second signature is demanded.
+    pub pq_key: Option<String>,
 }
 
 /// `[policy]`: files in the project's directory.

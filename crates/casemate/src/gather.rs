@@ -1,5 +1,6 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod signature;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub const KINDS: &[&str] = &[
     "catalogue.mapping",
     "ledger.verify",
     weights::KIND_APPROVAL,
+    "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
     casemate_assess::facts::KIND_DECLARED,

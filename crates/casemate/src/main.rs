@@ -27,6 +27,7 @@ mod report;
 mod scanning;
 mod small_file;
 mod state;
+mod verifying;
 mod walk;
 mod weights;
 

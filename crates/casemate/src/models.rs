@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use casemate_artifact::Verdict;
 use casemate_assess::ModelStage;
-use casemate_core::Limits;
+use casemate_core::{Finding, Limits};
 use casemate_provenance::Manifest;
 
 use crate::context::{Context, Project};
@@ -26,6 +26,8 @@ pub struct FoundModel {
     pub stage: Option<ModelStage>,
     /// Where the table of its approved weights lies, if it names one.
     pub baseline: Option<PathBuf>,
+    /// Where its signature lies, if it names one.
+    pub signature: Option<PathBuf>,
 }
 
 /// What a project's files are.
@@ -61,6 +63,7 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
             path,
             stage: declared.stage,
             baseline: declared.baseline.as_ref().map(|baseline| project.root.join(baseline)),
+            signature: declared.signature.as_ref().map(|signature| project.root.join(signature)),
         });
     }
     let walked = walk(".", &project.root);
@@ -94,9 +97,13 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
 fn undeclared(project: &Project, files: &[ScannedFile]) -> Vec<FoundModel> {
     let mut places: BTreeMap<PathBuf, String> = BTreeMap::new();
     // What could not be read may be one as well: its directory is looked at as a model, and ends as unscannable.
-    let counts = |file: &&ScannedFile| {
-        file.is_model || file.report.verdict >= Verdict::Suspicious || file.report.format == UNREAD
+    // A credential that lies about is a finding and no sign of a model.
+    let is_hostile = |file: &ScannedFile| {
+        let by_content =
+            |finding: &Finding| finding.rule != "secret-in-text" && Verdict::of(finding) >= Verdict::Suspicious;
+        file.report.verdict >= Verdict::Suspicious && file.report.findings.iter().any(by_content)
     };
+    let counts = |file: &&ScannedFile| file.is_model || is_hostile(file) || file.report.format == UNREAD;
     for file in files.iter().filter(counts) {
         let Some(path) = &file.place else { continue };
         let shown = &file.report.path;
@@ -114,6 +121,7 @@ fn undeclared(project: &Project, files: &[ScannedFile]) -> Vec<FoundModel> {
         path: path.clone(),
         stage: None,
         baseline: None,
+        signature: None,
     })
     .collect()
 }

@@ -3,15 +3,15 @@
 //! Every difference is named, not only the first. Files that the list ignores are outside the signature: they are named
 //! too, and one that a program would load or run is a difference, since that is where an attacker puts it.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use casemate_core::Digest;
 
 use super::names;
 use super::payload::{HashType, IGNORED_BY_DEFAULT, Resource, Signed};
 use crate::hash::Hashes;
-use crate::manifest::{self, Listing};
+use crate::manifest::{self, Listing, Manifest, Skipped};
 
 /// How to compare.
 pub struct CompareSettings<'a> {
@@ -133,51 +133,104 @@ pub enum ListError {
 /// When a file cannot be read or part of any list, e.g. a device, or a link out of the model.
 pub fn compare(signed: &Signed, root: &Path, settings: &CompareSettings<'_>) -> Result<Comparison, manifest::Error> {
     let listing = Listing::of_path(root)?;
-    let covered: HashMap<&str, Digest> =
-        signed.resources.iter().chain(&signed.also_covers).map(|one| (one.name.as_str(), one.digest)).collect();
-    let partial = |name: &str| settings.partial.is_empty() || settings.partial.iter().any(|wanted| wanted == name);
-    let wanted = |name: &str| covered.contains_key(name) && partial(name);
+    let covered = covered(signed);
+    let wanted = |name: &str| covered.contains_key(name) && settings.wants(name);
     let hashes = listing.hashes(signed.hash_type.choice(), &wanted, settings.progress)?;
+    let seen = listing.files.iter().zip(&hashes).map(|(file, hashes)| Seen {
+        name: &file.0,
+        real: file.1.clone(),
+        digest: hashes.as_ref().and_then(|hashes| digest(hashes, signed.hash_type)),
+        is_link: listing.is_link(file),
+    });
+    Ok(judge(signed, &seen.collect::<Vec<_>>(), &listing.skipped, settings))
+}
+
+/// Compares what a manifest says of `root` with a signed list, so that the verdict is about the bytes the manifest names.
+pub fn compare_manifest(
+    signed: &Signed,
+    manifest: &Manifest,
+    root: &Path,
+    settings: &CompareSettings<'_>,
+) -> Comparison {
+    let seen = manifest.entries.iter().map(|entry| {
+        let real = if entry.path == "." { root.to_owned() } else { root.join(&entry.path) };
+        Seen {
+            name: &entry.path,
+            digest: Some(match signed.hash_type {
+                HashType::Sha256 => entry.sha256,
+                HashType::Blake3 => entry.blake3,
+            }),
+            is_link: std::fs::canonicalize(&real).is_ok_and(|target| target != real),
+            real,
+        }
+    });
+    judge(signed, &seen.collect::<Vec<_>>(), &manifest.skipped, settings)
+}
+
+/// A file that is there.
+struct Seen<'a> {
+    name: &'a str,
+    real: PathBuf,
+    /// Where it was hashed.
+    digest: Option<Digest>,
+    is_link: bool,
+}
+
+impl CompareSettings<'_> {
+    fn wants(&self, name: &str) -> bool {
+        self.partial.is_empty() || self.partial.iter().any(|wanted| wanted == name)
+    }
+}
+
+/// Every signed file with its digest.
+fn covered(signed: &Signed) -> HashMap<&str, Digest> {
+    signed.resources.iter().chain(&signed.also_covers).map(|one| (one.name.as_str(), one.digest)).collect()
+}
+
+fn judge(signed: &Signed, seen: &[Seen<'_>], skipped: &[Skipped], settings: &CompareSettings<'_>) -> Comparison {
+    let covered = covered(signed);
     let by_default: Vec<String> = IGNORED_BY_DEFAULT.map(str::to_owned).into();
     let chosen: Vec<String> = signed.ignore_paths.iter().filter(|path| !by_default.contains(path)).cloned().collect();
     let mut comparison = Comparison::default();
-    for (file, hashes) in listing.files.iter().zip(&hashes) {
-        let (name, real) = file;
-        if settings.signature_name == Some(name.as_str()) && !covered.contains_key(name.as_str()) {
+    for Seen { name, real, digest, is_link } in seen {
+        let expected = covered.get(name);
+        if settings.signature_name == Some(*name) && expected.is_none() {
             continue;
         }
-        match covered.get(name.as_str()) {
-            Some(_) if !partial(name) => comparison.unchecked.push(name.clone()),
-            Some(expected) => match hashes.as_ref().and_then(|hashes| digest(hashes, signed.hash_type)) {
-                Some(found) if found == *expected => comparison.equal += 1,
-                _ => comparison.changed.push(name.clone()),
-            },
+        if *is_link && !signed.allow_symlinks {
+            comparison.links.push((*name).to_owned());
+        }
+        let place = match expected {
+            Some(_) if !settings.wants(name) => &mut comparison.unchecked,
+            Some(expected) if *digest == Some(*expected) => {
+                comparison.equal += 1;
+                continue;
+            }
+            Some(_) => &mut comparison.changed,
             // Where the signer looked behind the default paths as well, a new file there was not signed.
             None if signed.covers_defaults && names::is_under(name, &by_default) && !names::is_under(name, &chosen) => {
-                comparison.added.push(name.clone());
+                &mut comparison.added
             }
             None if names::is_under(name, &signed.ignore_paths) => match (settings.is_loadable)(real) {
-                true => comparison.uncovered_loadable.push(name.clone()),
-                false => comparison.uncovered.push(name.clone()),
+                true => &mut comparison.uncovered_loadable,
+                false => &mut comparison.uncovered,
             },
-            None => comparison.added.push(name.clone()),
-        }
-        if !signed.allow_symlinks && listing.is_link(file) {
-            comparison.links.push(name.clone());
-        }
+            None => &mut comparison.added,
+        };
+        place.push((*name).to_owned());
     }
-    let there: std::collections::HashSet<&str> = listing.files.iter().map(|(name, _)| name.as_str()).collect();
+    let there: HashSet<&str> = seen.iter().map(|seen| seen.name).collect();
     let absent = |list: &[Resource]| -> Vec<String> {
         let names = list.iter().map(|one| one.name.clone());
-        names.filter(|name| partial(name) && !there.contains(name.as_str())).collect()
+        names.filter(|name| settings.wants(name) && !there.contains(name.as_str())).collect()
     };
     comparison.missing = absent(&signed.resources);
     comparison.missing_beside = absent(&signed.also_covers);
     comparison.unsigned =
         settings.partial.iter().filter(|name| !covered.contains_key(name.as_str())).cloned().collect();
     // `.git` and the like are named once, not file by file.
-    comparison.uncovered.extend(listing.skipped.iter().map(|skipped| skipped.path.clone()));
-    Ok(comparison)
+    comparison.uncovered.extend(skipped.iter().map(|skipped| skipped.path.clone()));
+    comparison
 }
 
 fn digest(hashes: &Hashes, hash_type: HashType) -> Option<Digest> {

@@ -68,6 +68,10 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let mut scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
     let mut batch = evidence(context, &scanned, started);
     batch.extend(weights_diffs(context, &state, &mut scanned, started)?);
+    for model in &scanned {
+        let span = (started, context.now());
+        batch.push(gather::signature::signature(&project, &model.model, &model.manifest, span)?);
+    }
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
     let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);

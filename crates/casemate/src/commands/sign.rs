@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use casemate_provenance::keys::Error as KeyError;
 use casemate_provenance::keys::certificate::Certificate;
 use casemate_provenance::keys::signing::SigningKey;
 use casemate_provenance::oms::compare::{ListError, list};
@@ -15,6 +14,7 @@ use crate::cli::{Format, HashKind, SignArgs};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure};
 use crate::progress;
+use crate::verifying::{key_failure, signature_name};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
@@ -68,14 +68,6 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// A key that cannot be used is the caller's to mend; one that cannot be read is the world's.
-pub fn key_failure(error: &KeyError) -> Failure {
-    match error {
-        KeyError::Io { .. } => Failure::not_evaluated(error),
-        error => Failure::usage(error),
-    }
-}
-
 /// `path`, given from the model or from here, as a name inside the model.
 fn inside(root: &Path, path: &str) -> Result<String, Failure> {
     let given = Path::new(path);
@@ -85,12 +77,4 @@ fn inside(root: &Path, path: &str) -> Result<String, Failure> {
         Some(below) => Ok(below.replace(std::path::MAIN_SEPARATOR, "/")),
         None => Err(Failure::usage(format!("`--ignore {path}` names nothing inside the model"))),
     }
-}
-
-/// The name of the signature file inside the model, if it lies there.
-pub fn signature_name(root: &Path, signature: &Path) -> Option<String> {
-    let parent = signature.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = std::fs::canonicalize(parent).ok()?.join(signature.file_name()?);
-    let below = real.strip_prefix(root).ok()?.to_str()?;
-    (!below.is_empty()).then(|| below.replace(std::path::MAIN_SEPARATOR, "/"))
 }

@@ -2,28 +2,21 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
-use casemate_artifact::{Scanner, Verdict};
-use casemate_core::{
-    Confidence, FileSource, Finding, Limits, Location, Outcome, Severity, Source as _, SourceExt as _,
-};
+use casemate_core::{Confidence, Finding, Location, Outcome, Severity};
 use casemate_provenance::keys::certificate::Certificate;
 use casemate_provenance::keys::signing::VerifyingKey;
 use casemate_provenance::oms::chain::TrustedRoots;
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare};
-use casemate_provenance::oms::{self, BUNDLE_BYTES_MAX, Opened, SignatureState, Signer, Trusted};
+use casemate_provenance::oms::{self, Opened, SignatureState, Signer, Trusted};
 use serde_json::json;
 
-use super::sign::{key_failure, signature_name};
 use crate::cli::{Format, VerifyArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::progress;
 use crate::report::{Report, ReportSubject};
-
-/// Endings of files that a program runs or loads without looking at their first bytes.
-const ENDINGS_LOADED: [&str; 10] = ["py", "pyc", "pth", "so", "dll", "dylib", "sh", "bat", "ps1", "js"];
+use crate::verifying::{is_loadable, key_failure, read_signature, signature_name};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -75,33 +68,6 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
         _ => context.emit(&text(&opened, &compared, holds))?,
     }
     Ok(if holds { Exit::Passed } else { Exit::Integrity })
-}
-
-fn read_signature(path: &Path) -> Result<Vec<u8>, Failure> {
-    let fail = |error: std::io::Error| Failure::not_evaluated(format!("`{}`: {error}", path.display()));
-    let source = FileSource::open(path).map_err(fail)?;
-    if source.size_bytes() > BUNDLE_BYTES_MAX as u64 {
-        return Err(Failure::integrity(format!("`{}` is larger than a signature can be", path.display())));
-    }
-    source.bytes_at(0, source.size_bytes()).map_err(fail)
-}
-
-/// Whether a program may load or run a file that no signature covers: by what it holds, its ending, or its mode.
-fn is_loadable(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if ENDINGS_LOADED.contains(&ending.as_str()) {
-        return true;
-    }
-    #[cfg(unix)]
-    if std::fs::metadata(path)
-        .is_ok_and(|metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0)
-    {
-        return true;
-    }
-    // What cannot be read may be anything.
-    let Ok(source) = FileSource::open(path) else { return true };
-    let scan = Scanner::new(Limits::default()).scan(&path.to_string_lossy(), Arc::new(source));
-    scan.is_model || scan.runs_code_by_design || scan.verdict >= Verdict::Suspicious
 }
 
 /// Each kind of difference: what it is called, its names, and how bad it is.

@@ -151,3 +151,44 @@ fn keys_are_never_overwritten_nor_taken_for_others() {
     casemate(directory.path(), &["verify", "model", "--key", "key.pub.pem", "--signature", "none.sig"])
         .is_one_clear_error(3, &["none.sig"]);
 }
+
+/// The state of SUP-12 after a check of the project.
+fn sup_12(project: &Path) -> (String, String) {
+    let report = casemate(project, &["check", "--format", "json"]).json();
+    let control = report["controls"].as_array().unwrap().iter().find(|control| control["id"] == "SUP-12").unwrap();
+    let text = |key: &str| control[key].as_str().unwrap().to_owned();
+    (text("state"), text("reason"))
+}
+
+#[test]
+fn the_control_passes_for_a_signed_model_under_a_trusted_key_and_for_no_other() {
+    let project = super::example("digits");
+    let root = project.path();
+    let (state, reason) = sup_12(root);
+    assert!(state == "unknown" && reason.contains("casemate sign"), "{state}: {reason}");
+    succeed(root, &["keygen", "-o", "release.pem"]);
+    succeed(root, &["sign", "model", "--key", "release.pem", "--signature", "digits.sig"]);
+    let configuration = fs::read_to_string(root.join("casemate.toml")).unwrap();
+    let named = configuration.replace("path = \"model\"", "path = \"model\"\nsignature = \"digits.sig\"");
+    assert_ne!(named, configuration);
+    fs::write(root.join("casemate.toml"), &named).unwrap();
+    let (state, reason) = sup_12(root);
+    assert!(state == "unknown" && reason.contains("[trust]"), "{state}: {reason}");
+    let trusting = |key: &str| fs::write(root.join("casemate.toml"), format!("{named}\n[trust]\n{key}\n")).unwrap();
+    trusting("keys = [\"release.pub.pem\"]");
+    assert_eq!(sup_12(root).0, "pass");
+    // A second signature that is demanded and not there.
+    succeed(root, &["keygen", "--type", "ml-dsa-65", "-o", "pq.pem"]);
+    trusting("keys = [\"release.pub.pem\"]\npq_key = \"pq.pub.pem\"");
+    assert_eq!(sup_12(root).0, "fail");
+    succeed(root, &["keygen", "-o", "other.pem"]);
+    trusting("keys = [\"other.pub.pem\"]");
+    assert_eq!(sup_12(root).0, "fail");
+    trusting("keys = [\"other.pub.pem\", \"release.pub.pem\"]");
+    assert_eq!(sup_12(root).0, "pass");
+    fs::write(root.join("model/added.txt"), "not signed").unwrap();
+    let (state, reason) = sup_12(root);
+    assert!(state == "fail" && reason.contains("files_unsigned"), "{state}: {reason}");
+    trusting("keys = [\"nowhere.pem\"]");
+    assert_eq!(casemate(root, &["check"]).code, 3);
+}
