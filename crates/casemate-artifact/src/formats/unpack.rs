@@ -309,19 +309,23 @@ impl UnpackedSource {
     }
 }
 
+/// Fills `buffer` from `offset` of what was unpacked; returns how many bytes there were.
+pub(crate) fn copy_at(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    let n = rest.len().min(buffer.len());
+    if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
+        to.copy_from_slice(from);
+    }
+    n
+}
+
 impl Source for UnpackedSource {
     fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.bytes()?;
-        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
-        let n = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        Ok(n)
+        Ok(copy_at(&self.bytes()?, offset, buffer))
     }
 
     fn held_bytes(&self) -> u64 {

@@ -30,19 +30,6 @@ const STDIN_BYTES_MAX: u64 = 1 << 30;
 /// Columns of a text report.
 const WIDTH: usize = 100;
 
-/// Formats a scan comes in.
-const FORMATS: &[Format] = &[
-    Format::Text,
-    Format::Json,
-    Format::Markdown,
-    Format::Html,
-    Format::Sarif,
-    Format::Csv,
-    Format::Junit,
-    Format::Github,
-    Format::Badge,
-];
-
 /// What was looked at, and what is to be said besides.
 #[derive(Default)]
 struct Looked {
@@ -54,7 +41,7 @@ struct Looked {
 /// Runs the command.
 pub fn run(context: &Context, args: &ScanArgs) -> Result<Exit, Failure> {
     let started = context.now();
-    let format = context.format(FORMATS)?;
+    let format = context.format(super::check::FORMATS)?;
     let policy = ScanPolicy::named(&args.policy)?;
     let limits = limits(args.limits.as_deref())?;
     let baseline = args.baseline.as_deref().map(|path| comparison::read(path, started)).transpose()?;

@@ -12,7 +12,7 @@ use lzma_rust2::filter::delta::DeltaReader;
 use lzma_rust2::{Lzma2Reader, LzmaReader};
 
 use crate::formats::reading::{u32_le, unreadable};
-use crate::formats::unpack::{Ending, Input, Output, drain};
+use crate::formats::unpack::{Ending, Input, Output, copy_at, drain};
 use crate::formats::xz::WINDOW_KIB_MAX;
 use crate::{Malformed, Trouble};
 
@@ -194,13 +194,7 @@ impl Source for FolderSource {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.bytes()?;
-        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
-        let n = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        Ok(n)
+        Ok(copy_at(&self.bytes()?, offset, buffer))
     }
 
     fn held_bytes(&self) -> u64 {
