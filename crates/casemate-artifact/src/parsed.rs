@@ -263,6 +263,8 @@ pub enum Role {
     Any,
     /// Unpickled by torch, with its persistent ids.
     TorchPickle,
+    /// The configuration of an object whose work a graph beside it does (Keras in a SavedModel).
+    BesideGraph,
     /// Raw numbers; only unmistakable magic is looked for.
     RawData,
     /// A value that nothing unpickles: hostile content is at most suspicious.

@@ -39,6 +39,7 @@ impl Detector for EmbeddedExecutable {
             Role::Any | Role::Inert => (Severity::High, "is a program"),
             Role::RawData => (Severity::Critical, "is a program where tensor data belongs"),
             Role::TorchPickle => (Severity::Critical, "is a program where a pickle belongs"),
+            Role::BesideGraph => (Severity::Critical, "is a program where a configuration belongs"),
             Role::Unclaimed => (Severity::Critical, "is a program hidden in bytes no format accounts for"),
         };
         found.add(META.finding_at(severity, what.into(), inspection.at(0)));

@@ -7,9 +7,9 @@
 use casemate_core::{Confidence, Meta, Severity};
 
 use super::{Detector, Findings, Inspection, quote};
-use crate::Serialized;
 use crate::keras::Names;
 use crate::pickle::Global;
+use crate::{Role, Serialized};
 
 /// See the module.
 pub struct KerasUnsafeLayer;
@@ -143,7 +143,11 @@ fn function_objection(
 /// A name outside Keras: known to be dangerous, or only unknown.
 fn foreign(inspection: &Inspection<'_>, module: Option<&str>, name: &str, what: &str) -> Objection {
     let Some(module) = module else {
-        return (Severity::High, format!("needs the {what} {}, which Keras does not have", quote(name)));
+        // Beside a graph, Keras takes a class it does not find from the graph's own functions and looks no name up
+        // (`_revive_layer_or_model_from_config`); elsewhere the application has to bring it.
+        let is_in_graph = what == "class" && inspection.role == Role::BesideGraph;
+        let severity = if is_in_graph { Severity::Low } else { Severity::High };
+        return (severity, format!("needs the {what} {}, which Keras does not have", quote(name)));
     };
     let shown = quote(&format!("{module}.{name}"));
     let global = Global { module: module.into(), name: name.into(), known: true, python2: false };

@@ -75,7 +75,7 @@ fn node(object: &Object<'_>, messages: &mut Messages<'_, '_>, range: Range<u64>)
         }
         let source = RangeSource::new(Arc::clone(object.source), text.start, text.end - text.start);
         let name = format!("object@{}", text.start);
-        messages.parsed.children.push(Child { name, source: Arc::new(source), role: Role::Any });
+        messages.parsed.children.push(Child { name, source: Arc::new(source), role: Role::BesideGraph });
     }
 }
 

@@ -302,7 +302,7 @@ impl Reader<'_, '_> {
         if self.messages.admit(16, range.start) {
             let source = RangeSource::new(Arc::clone(self.object.source), range.start, range.end - range.start);
             let name = format!("object@{}", range.start);
-            self.messages.parsed.children.push(Child { name, source: Arc::new(source), role: Role::Any });
+            self.messages.parsed.children.push(Child { name, source: Arc::new(source), role: Role::BesideGraph });
         }
     }
 
