@@ -54,13 +54,11 @@ pub enum Error {
     Key(#[from] crate::keys::Error),
 }
 
-/// What verification says of one signature of a bundle.
+/// What verification says of one signature of a bundle; a bad one is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureState {
     /// Made by the key that was given.
     Good,
-    /// Should be that key's, and is not.
-    Bad,
     /// Of a kind for which no key was given.
     NotChecked,
 }

@@ -50,25 +50,26 @@ pub enum Error {
     NotWritable(serde_json::Error),
 }
 
+/// A statement with some predicate, as it is written.
 #[derive(Serialize, Deserialize)]
-struct Wire<E> {
+pub(crate) struct Wire<E> {
     #[serde(rename = "_type")]
-    statement_type: String,
-    subject: Vec<WireSubject>,
+    pub(crate) statement_type: String,
+    pub(crate) subject: Vec<WireSubject>,
     #[serde(rename = "predicateType")]
-    predicate_type: String,
-    predicate: E,
+    pub(crate) predicate_type: String,
+    pub(crate) predicate: E,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireSubject {
-    name: String,
-    digest: WireDigest,
+pub(crate) struct WireSubject {
+    pub(crate) name: String,
+    pub(crate) digest: WireDigest,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireDigest {
-    sha256: Digest,
+pub(crate) struct WireDigest {
+    pub(crate) sha256: Digest,
 }
 
 /// The statement of `evidence`, always the same bytes.

@@ -59,3 +59,9 @@ pub fn is_loadable(path: &Path) -> bool {
     let scan = Scanner::new(Limits::default()).scan(&path.to_string_lossy(), Arc::new(source));
     scan.is_model || scan.runs_code_by_design || scan.verdict >= Verdict::Suspicious
 }
+
+/// Bytes of the files at or under `root`, for a progress bar: what cannot be read counts nothing here and is said later.
+pub fn bytes_under(root: &Path) -> u64 {
+    let files = crate::walk::walk(".", root).files;
+    files.iter().filter_map(|(_, path)| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
+}

@@ -159,8 +159,7 @@ impl Bundle {
                 signatures: self.signatures.iter().map(signature).collect(),
             },
         };
-        // Strings and lists of strings always have a JSON form.
-        serde_json::to_vec(&wire).unwrap_or_default()
+        serde_json::to_vec(&wire).expect("strings and lists of strings have a JSON form")
     }
 
     /// What releases before v1.0 signed by mistake: the payload as Python prints bytes, under a misspelled mark.

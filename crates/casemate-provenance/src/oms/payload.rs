@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, names};
 use crate::hash::{self, HashChoice};
 use crate::json;
-use crate::statement::STATEMENT_TYPE;
+use crate::statement::{STATEMENT_TYPE, Wire, WireDigest, WireSubject};
 
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 const PREDICATE_TYPE_LEGACY: &str = "https://model_signing/Digests/v0.1";
@@ -63,27 +63,6 @@ pub struct Signed {
     pub required_signatures: Vec<String>,
     /// Oddities a person should know.
     pub notes: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Wire<P> {
-    #[serde(rename = "_type")]
-    statement_type: String,
-    subject: Vec<WireSubject>,
-    #[serde(rename = "predicateType")]
-    predicate_type: String,
-    predicate: P,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireSubject {
-    name: String,
-    digest: WireDigest,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireDigest {
-    sha256: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -178,8 +157,7 @@ impl Signed {
             predicate_type: PREDICATE_TYPE.into(),
             predicate,
         };
-        // Strings, digests and lists of them always have a JSON form.
-        serde_json::to_vec(&wire).unwrap_or_default()
+        serde_json::to_vec(&wire).expect("strings, digests and lists of them have a JSON form")
     }
 
     /// Reads a statement: types, names, and the subject's digest over the list.

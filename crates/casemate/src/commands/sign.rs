@@ -14,7 +14,7 @@ use crate::cli::{Format, HashKind, SignArgs};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure};
 use crate::progress;
-use crate::verifying::{key_failure, signature_name};
+use crate::verifying::{bytes_under, key_failure, signature_name};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
@@ -35,7 +35,7 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
         HashKind::Sha256 => HashType::Sha256,
         HashKind::Blake3 => HashType::Blake3,
     };
-    let bar = progress::bar(context, "hashing", 0);
+    let bar = progress::bar(context, "hashing", bytes_under(&root));
     let signed = list(&root, hash_type, &ignored, &|done| bar.set_position(done)).map_err(|error| match error {
         ListError::Manifest(error) => Failure::not_evaluated(error),
         error => Failure::usage(error),

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::progress;
 use crate::report::{Report, ReportSubject};
-use crate::verifying::{is_loadable, key_failure, read_signature, signature_name};
+use crate::verifying::{bytes_under, is_loadable, key_failure, read_signature, signature_name};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -44,7 +44,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let opened = oms::open(&bytes, &trusted)
         .map_err(|error| Failure::integrity(format!("`{}`: {error}", args.signature.display())))?;
 
-    let bar = progress::bar(context, "hashing", 0);
+    let bar = progress::bar(context, "hashing", bytes_under(&root));
     let signature_name = signature_name(&root, &args.signature);
     let settings = CompareSettings {
         partial: &args.partial,
@@ -129,7 +129,6 @@ fn fill(report: &mut Report, opened: &Opened, compared: &Comparison, args: &Veri
 fn state(state: SignatureState) -> &'static str {
     match state {
         SignatureState::Good => "good",
-        SignatureState::Bad => "bad",
         SignatureState::NotChecked => "not checked",
     }
 }
