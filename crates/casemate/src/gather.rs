@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use casemate_artifact::Verdict;
 use casemate_assess::Catalogue;
 use casemate_core::{
-    Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Subject, SubjectKind, Timestamp,
+    Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Record, Subject, SubjectKind, Timestamp,
 };
-use casemate_provenance::{VerifyReport, sha256};
+use casemate_provenance::{Manifest, VerifyReport, sha256};
 
-use crate::context::Project;
+use crate::context::{Context, Project};
+use crate::exit::Failure;
 use crate::inventory::Inventory;
+use crate::models::FoundModel;
 use crate::report::RegistrationStatus;
 use crate::scanning::{PROBE_VERSION, Scanned, rules_digest};
 
@@ -30,6 +32,56 @@ pub const KINDS: &[&str] = &[
     casemate_assess::facts::KIND_DECLARED,
     casemate_assess::facts::KIND_FOUND,
 ];
+
+/// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
+/// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
+pub const OF_MODELS: &[OfModel] = &[signature::signature];
+
+/// What `check` asks of the project as a whole, likewise.
+pub const OF_PROJECT: &[OfProject] = &[declaration];
+
+/// A probe of one model.
+pub type OfModel = fn(&ModelProbe<'_>) -> Result<Evidence, Failure>;
+
+/// A probe of the project.
+pub type OfProject = fn(&ProjectProbe<'_>) -> Result<Evidence, Failure>;
+
+/// What a probe of a model may look at.
+pub struct ModelProbe<'a> {
+    /// The project.
+    pub project: &'a ProjectProbe<'a>,
+    /// The model.
+    pub model: &'a FoundModel,
+    /// Its files as they were scanned.
+    pub manifest: &'a Manifest,
+}
+
+/// What a probe of a project may look at.
+pub struct ProjectProbe<'a> {
+    /// Clock, progress and messages.
+    pub context: &'a Context,
+    /// The project.
+    pub project: &'a Project,
+    /// Its ledger before this run, every record checked.
+    #[expect(dead_code, reason = "for probes that compare with what is known")]
+    pub records: &'a [Record],
+    /// When this run began.
+    pub started: Timestamp,
+}
+
+impl ProjectProbe<'_> {
+    /// From the beginning of the run to now.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        (self.started, self.context.now())
+    }
+}
+
+impl ModelProbe<'_> {
+    /// The subject of its records: the model by the digest of all its files.
+    pub fn subject(&self) -> Subject {
+        Subject { kind: SubjectKind::Model, name: self.model.name.clone(), digest: self.manifest.digest() }
+    }
+}
 
 /// Findings one record keeps; a file with more has said enough.
 const FINDINGS_MAX: usize = 2000;
@@ -193,13 +245,17 @@ pub fn found_facts(
 }
 
 /// The owner's declaration in `[system]`, as a signed record.
-pub fn declaration(project: &Project, span: (Timestamp, Timestamp)) -> Evidence {
-    let mut evidence =
-        record(casemate_assess::facts::KIND_DECLARED, "system-declaration", project_subject(project), span);
-    evidence.facts = project.config.system.iter().map(|(name, value)| (name.clone(), Fact::Bool(*value))).collect();
+///
+/// # Errors
+/// None.
+pub fn declaration(probe: &ProjectProbe<'_>) -> Result<Evidence, Failure> {
+    let subject = project_subject(probe.project);
+    let mut evidence = record(casemate_assess::facts::KIND_DECLARED, "system-declaration", subject, probe.span());
+    evidence.facts =
+        probe.project.config.system.iter().map(|(name, value)| (name.clone(), Fact::Bool(*value))).collect();
     evidence.method = Method::P;
     evidence.outcome = Outcome::Pass;
-    evidence
+    Ok(evidence)
 }
 
 /// The record of a verification of the ledger itself.

@@ -8,6 +8,7 @@ use casemate_assess::ModelStage;
 use casemate_core::{Finding, Limits};
 use casemate_provenance::Manifest;
 
+use crate::config::ModelConfig;
 use crate::context::{Context, Project};
 use crate::exit::Failure;
 use crate::scanning::{ScanSettings, ScannedFile, scan_files};
@@ -28,6 +29,9 @@ pub struct FoundModel {
     pub baseline: Option<PathBuf>,
     /// Where its signature lies, if it names one.
     pub signature: Option<PathBuf>,
+    /// What casemate.toml says of it; `None` where it was found lying about.
+    #[expect(dead_code, reason = "for probes that are told more than a path")]
+    pub declared: Option<ModelConfig>,
 }
 
 /// What a project's files are.
@@ -64,6 +68,7 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
             stage: declared.stage,
             baseline: declared.baseline.as_ref().map(|baseline| project.root.join(baseline)),
             signature: declared.signature.as_ref().map(|signature| project.root.join(signature)),
+            declared: Some(declared.clone()),
         });
     }
     let walked = walk(".", &project.root);
@@ -122,6 +127,7 @@ fn undeclared(project: &Project, files: &[ScannedFile]) -> Vec<FoundModel> {
         stage: None,
         baseline: None,
         signature: None,
+        declared: None,
     })
     .collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use casemate_artifact::weights::compare::compare;
 use casemate_artifact::{Verdict, self_test, weights};
 use casemate_assess::gate::GateOutcome;
-use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Severity};
+use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Record, Severity};
 use casemate_provenance::{Manifest, VerifyReport};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::comparison;
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
 use crate::found;
-use crate::gather;
+use crate::gather::{self, ModelProbe, ProjectProbe};
 use crate::models::{self, FoundModel};
 use crate::posture::{Rules, stage};
 use crate::report::{DigestSet, Report, ReportSubject};
@@ -67,18 +67,15 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let cache = (!args.no_cache).then(|| Cache::open(context, &project, &limits)).flatten();
     let mut scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
     let mut batch = evidence(context, &scanned, started);
-    batch.extend(weights_diffs(context, &state, &mut scanned, started)?);
-    for model in &scanned {
-        let span = (started, context.now());
-        batch.push(gather::signature::signature(&project, &model.model, &model.manifest, span)?);
-    }
+    let records = state.records()?;
+    batch.extend(weights_diffs(context, &records, &mut scanned, started)?);
+    batch.extend(probed(&ProjectProbe { context, project: &project, records: &records, started }, &scanned)?);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
     let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);
     // What could not be looked at may be a model: then nothing is known about the project as a whole.
     let unseen = census.skipped.iter().any(|skipped| skipped.matters);
     batch.push(gather::found_facts(&project, &facts, !incomplete && !unseen, span));
-    batch.push(gather::declaration(&project, span));
     batch.push(gather::mapping(&rules.catalogue, rules.digest, span));
     let mut ids = state.append(&batch)?;
 
@@ -174,16 +171,29 @@ fn evidence(context: &Context, scanned: &[ScannedModel], started: casemate_core:
     scanned.iter().map(|model| gather::scan(&model.model.name, model.digest, &model.scanned, tested, span)).collect()
 }
 
+/// What every registered probe says of the models and of the project.
+fn probed(project: &ProjectProbe<'_>, scanned: &[ScannedModel]) -> Result<Vec<Evidence>, Failure> {
+    let mut batch = Vec::new();
+    for model in scanned {
+        let probe = ModelProbe { project, model: &model.model, manifest: &model.manifest };
+        for of_model in gather::OF_MODELS {
+            batch.push(of_model(&probe)?);
+        }
+    }
+    for of_project in gather::OF_PROJECT {
+        batch.push(of_project(project)?);
+    }
+    Ok(batch)
+}
+
 /// Every model held against the baseline it names; for those that name none, a record that says what to do.
 fn weights_diffs(
     context: &Context,
-    state: &State,
+    records: &[Record],
     scanned: &mut [ScannedModel],
     started: casemate_core::Timestamp,
 ) -> Result<Vec<Evidence>, Failure> {
     let mut batch = Vec::new();
-    let any = scanned.iter().any(|model| model.model.baseline.is_some());
-    let records = if any { state.records()? } else { Vec::new() };
     let tested = weights::self_test(&crate::weights::READER);
     for model in scanned.iter_mut().filter(|model| !model.scanned.incomplete) {
         let Some(path) = &model.model.baseline else {
@@ -198,7 +208,7 @@ fn weights_diffs(
         let diff = gather::weights::WeightsDiff {
             model: &model.model.name,
             digest: model.digest,
-            approved: gather::weights::is_approved(&records, &model.model.name, &baseline),
+            approved: gather::weights::is_approved(records, &model.model.name, &baseline),
             baseline: &baseline,
             difference: &difference,
             findings,

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use casemate_core::{Digest, Evidence, Fact, Input, Outcome, Subject, SubjectKind, Timestamp};
+use casemate_core::{Digest, Evidence, Fact, Input, Outcome};
 use casemate_provenance::Manifest;
 use casemate_provenance::keys::signing::{SigningKey, VerifyingKey};
 use casemate_provenance::oms::bundle::{Bundle, Material};
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare_manifest};
 use casemate_provenance::oms::{self, Opened, Signer, Trusted};
 
-use super::{count, record};
+use super::{ModelProbe, count, record};
 use crate::context::Project;
 use crate::exit::Failure;
 use crate::models::FoundModel;
@@ -25,14 +25,9 @@ struct Keys {
 ///
 /// # Errors
 /// When a key of `[trust]` cannot be read.
-pub fn signature(
-    project: &Project,
-    model: &FoundModel,
-    manifest: &Manifest,
-    span: (Timestamp, Timestamp),
-) -> Result<Evidence, Failure> {
-    let subject = Subject { kind: SubjectKind::Model, name: model.name.clone(), digest: manifest.digest() };
-    let mut evidence = record("provenance.signature", "signature", subject, span);
+pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
+    let (model, manifest) = (probe.model, probe.manifest);
+    let mut evidence = record("provenance.signature", "signature", probe.subject(), probe.project.span());
     let Some(path) = &model.signature else {
         evidence.reason = Some(format!(
             "the model names no signature; sign it with `casemate sign {}`, name the file as `signature` in its `[[model]]` \
@@ -41,7 +36,7 @@ pub fn signature(
         ));
         return Ok(evidence);
     };
-    let keys = keys(project)?;
+    let keys = keys(probe.project.project)?;
     if keys.first.is_empty() {
         evidence.reason = Some("`[trust]` of casemate.toml names no key to check the signature with".into());
         return Ok(evidence);
