@@ -8,14 +8,14 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use super::{Cost, built_casemate, cost, peer};
 use crate::test::ensure_program;
 use crate::tree::Tree;
 
 /// Longest wait for one process of a peer: modelaudit takes minutes where others take a second.
-const PEER_SECONDS_MAX: u32 = 900;
+const PEER_SECONDS_MAX: u32 = 300;
 
 /// Processes that a start-up is the mean of: the clock counts in hundredths of a second.
 const STARTS: u32 = 20;
@@ -76,8 +76,8 @@ pub fn run(tree: &Tree) -> Result<()> {
             print(&Row { tool: name, cost, code, note }, ours);
         }
         if path == &inputs.big {
-            let (cost, code) = repeated(&["openssl", "dgst", "-sha256", path], 1)?;
-            print(&Row { tool: "openssl dgst -sha256", cost, code, note: "reads, and hashes, nothing else" }, ours);
+            let cost = measure(&["openssl", "dgst", "-sha256", path], 1)?;
+            print(&Row { tool: "openssl dgst -sha256", cost, code: 0, note: "reads, and hashes, nothing else" }, ours);
         }
     }
     let versions: Vec<&str> = PEERS.iter().filter_map(|(_, install, _)| install.first().copied()).collect();
@@ -103,11 +103,15 @@ fn print(row: &Row<'_>, ours: Cost) {
     println!("  {:<34} {:>10.4} {peak:>10.1} {ratio:>11.2}× {exit}{}", row.tool, row.cost.cpu_seconds, row.note);
 }
 
-/// Our own scan: harmless files have to pass it.
+/// Our own scan: harmless files have to pass it. The least of three, since the first may read from the disk.
 fn measure(command: &[&str], starts: u32) -> Result<Cost> {
-    let (cost, code) = repeated(command, starts)?;
-    ensure!(code == 0, "{command:?} ended with {code}");
-    Ok(cost)
+    let mut best: Option<Cost> = None;
+    for _ in 0..3 {
+        let (cost, code) = repeated(command, starts)?;
+        ensure!(code == 0, "{command:?} ended with {code}");
+        best = Some(best.filter(|best| best.cpu_seconds <= cost.cpu_seconds).unwrap_or(cost));
+    }
+    best.ok_or_else(|| anyhow!("nothing was run"))
 }
 
 /// What one process of `command` takes: the mean of `starts` of them under one clock.
