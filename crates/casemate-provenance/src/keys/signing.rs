@@ -297,6 +297,9 @@ impl VerifyingKey {
 }
 
 #[cfg(test)]
+mod second_implementation;
+
+#[cfg(test)]
 mod tests {
     use std::process::Command;
 
