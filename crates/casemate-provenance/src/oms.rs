@@ -13,6 +13,7 @@ pub mod chain;
 pub mod compare;
 mod names;
 pub mod payload;
+pub mod shards;
 
 use crate::dsse::pae;
 use crate::keys::certificate::Certificate;
@@ -133,6 +134,9 @@ pub fn sign(mut signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
         return Err(Error::Malformed("the second signature must be ML-DSA-65".into()));
     }
     let keys = || [Some(key), pq_key].into_iter().flatten();
+    if signed.sharded.is_some() {
+        return Err(Error::Malformed("a list in shards is read and never written".into()));
+    }
     signed.required_signatures = keys().map(|key| key.key_type().as_str().to_owned()).collect();
     let payload = signed.to_json();
     let message = pae(PAYLOAD_TYPE, &payload);

@@ -226,10 +226,12 @@ fn a_subject_that_is_not_the_list_is_malformed() {
 }
 
 #[test]
-fn shards_and_blake2_and_unknown_forms_are_refused_by_name() {
+fn blake2_and_unknown_forms_are_refused_by_name() {
     let model = Model::new();
     for (serialization, named) in [
-        (r#"{"method":"shards","hash_type":"sha256","shard_size":1000000000}"#, "`shards`"),
+        (r#"{"method":"shards","hash_type":"sha256","shard_size":1000000000}"#, "`sha256-sharded-SIZE`"),
+        (r#"{"method":"shards","hash_type":"blake3","shard_size":1000000000}"#, "shards are read as"),
+        (r#"{"method":"pages","hash_type":"sha256"}"#, "`pages`"),
         (r#"{"method":"files","hash_type":"blake2b"}"#, "blake2"),
         (r#"{"method":"files","hash_type":"md5"}"#, "`md5`"),
     ] {

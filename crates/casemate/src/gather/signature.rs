@@ -54,6 +54,14 @@ pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
     let opened = keys.first.iter().map(|key| oms::open(&bytes, &keys.trusted(key))).collect::<Vec<_>>();
     let last_error = opened.iter().filter_map(|opened| opened.as_ref().err()).next_back().map(ToString::to_string);
     let opened = opened.into_iter().find_map(Result::ok);
+    if opened.as_ref().is_some_and(|opened| opened.signed.sharded.is_some()) {
+        evidence.reason = Some(format!(
+            "the signature hashes the files in shards, which the scan does not; hold the model against it with `casemate verify`, \
+             then sign it anew with `casemate sign {}`",
+            model.shown
+        ));
+        return Ok(evidence);
+    }
     let compared = opened.as_ref().map(|opened| compared(opened, model, manifest, path));
     let facts = facts(compared.as_ref(), wrong_refused);
     evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
