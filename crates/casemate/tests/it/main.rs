@@ -14,6 +14,7 @@ mod remote;
 mod scan;
 mod signing;
 mod signing_certificates;
+mod signing_detached;
 mod signing_reference;
 mod waivers;
 mod weights;
