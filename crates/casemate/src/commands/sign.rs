@@ -17,6 +17,7 @@ use crate::cli::{Format, HashKind, SignArgs};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure};
 use crate::progress;
+use crate::remote_keys;
 use crate::verifying::{bytes_under, key_failure, pq_beside, signature_name};
 
 /// Runs the command.
@@ -74,12 +75,19 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// What signs first.
+/// What signs first: a key in a file, or in a service.
 fn signing_key(path: &Path, password: Option<&Secret<Vec<u8>>>) -> Result<Box<dyn ModelSigner>, Failure> {
-    key_in_file(path, password).map(|key| Box::new(key) as Box<dyn ModelSigner>)
+    match remote_keys::address(path) {
+        Some(address) => remote_keys::signer(address),
+        None => key_in_file(path, password).map(|key| Box::new(key) as Box<dyn ModelSigner>),
+    }
 }
 
 fn key_in_file(path: &Path, password: Option<&Secret<Vec<u8>>>) -> Result<SigningKey, Failure> {
+    if let Some(address) = remote_keys::address(path) {
+        let message = format!("`{}`: a post-quantum key lies in a file; key services sign with ECDSA", address);
+        return Err(Failure::usage(message));
+    }
     SigningKey::load(path, password).map_err(|error| key_failure(&error))
 }
 

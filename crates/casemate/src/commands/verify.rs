@@ -15,6 +15,7 @@ use crate::cli::{Format, VerifyArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::progress;
+use crate::remote_keys;
 use crate::report::{Report, ReportSubject};
 use crate::verifying::{SignatureFiles, bytes_under, is_loadable, key_failure, signature_name};
 
@@ -22,7 +23,10 @@ use crate::verifying::{SignatureFiles, bytes_under, is_loadable, key_failure, si
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let started = context.now();
-    let load = |path: &Path| VerifyingKey::load(path).map_err(|error| key_failure(&error));
+    let load = |path: &Path| match remote_keys::address(path) {
+        Some(address) => remote_keys::public_key(address),
+        None => VerifyingKey::load(path).map_err(|error| key_failure(&error)),
+    };
     let signer = match (&args.key, &args.roots, &args.identity) {
         (Some(key), _, _) => Signer::Key(load(key)?),
         (None, Some(roots), Some(identity)) => Signer::Certified(TrustedRoots {

@@ -8,6 +8,7 @@ mod examples;
 mod failures;
 mod filters;
 mod inventory;
+mod key_services;
 mod ledger;
 mod pipelines;
 mod remote;
