@@ -8,6 +8,7 @@ pub mod certificate;
 mod der;
 mod pbes2;
 mod pem;
+pub mod signer;
 pub mod signing;
 
 use std::fs::File;
@@ -69,6 +70,14 @@ pub enum Error {
     /// The system gave no randomness.
     #[error("no key could be generated")]
     Generate,
+    /// A key service did not do what it was asked.
+    #[error("`{key}`: {what}")]
+    Elsewhere {
+        /// The key's address.
+        key: String,
+        /// What happened and what to do next, without anything secret.
+        what: String,
+    },
 }
 
 /// A private key and its public key.

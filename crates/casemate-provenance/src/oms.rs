@@ -5,18 +5,21 @@
 //! unique, an empty list of files or one that ignores the root is malformed, every signature is reported, every file that
 //! no signature covers is named, and ignored paths that the reference leaves out are covered in an extension it skips.
 //!
-//! [`bundle`] is the file, [`payload`] what is signed, [`compare`] the comparison with a directory. Keys are in
-//! [`crate::keys::signing`].
+//! [`bundle`] is the file, [`payload`] what is signed, [`compare`] the comparison with a directory, [`detached`] a second
+//! signature in a file of its own. Keys are in [`crate::keys::signing`].
 
 pub mod bundle;
 pub mod chain;
 pub mod compare;
+pub mod detached;
 mod names;
 pub mod payload;
+pub mod shards;
 
-use crate::dsse::pae;
+use crate::dsse::{Signature, pae};
 use crate::keys::certificate::Certificate;
-use crate::keys::signing::{SigningKey, VerifyingKey};
+use crate::keys::signer::ModelSigner;
+use crate::keys::signing::VerifyingKey;
 use crate::statement::PAYLOAD_TYPE;
 use bundle::{Bundle, Material};
 use chain::TrustedRoots;
@@ -24,6 +27,9 @@ use payload::Signed;
 
 /// Bytes a bundle may have: a million files of long names.
 pub const BUNDLE_BYTES_MAX: usize = 512 << 20;
+
+/// Name of the post-quantum signature among those a payload requires.
+const PQ: &str = "ml-dsa-65";
 
 /// Why a bundle cannot be made or believed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,14 @@ pub enum Error {
     /// The signing key failed.
     #[error(transparent)]
     Key(#[from] crate::keys::Error),
+    /// What came back as a signature is none.
+    #[error(
+        "the signature that came back is not one of key {key_id}, so nothing was written; whoever answered does not hold the key"
+    )]
+    NotSigned {
+        /// The key that was asked.
+        key_id: String,
+    },
 }
 
 /// What verification says of one signature of a bundle; a bad one is an error.
@@ -111,9 +125,9 @@ pub struct Opened {
 #[derive(Clone, Copy, Debug)]
 pub struct SignWith<'a> {
     /// ECDSA.
-    pub key: &'a SigningKey,
+    pub key: &'a dyn ModelSigner,
     /// ML-DSA-65, behind it.
-    pub pq_key: Option<&'a SigningKey>,
+    pub pq_key: Option<&'a dyn ModelSigner>,
     /// Certificates of `key`, DER, its own first; empty when verifiers have the key itself.
     pub certificates: &'a [Vec<u8>],
 }
@@ -123,24 +137,22 @@ pub struct SignWith<'a> {
 ///
 /// # Errors
 /// [`Error::Malformed`] when the keys are of other kinds, since the reference reads ECDSA first and nothing else, or when
-/// the first certificate is not for the key.
-pub fn sign(mut signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
+/// the first certificate is not for the key; [`Error::NotSigned`] when a key's answer does not verify.
+pub fn sign(signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
+    made(signed, with).map(|bundle| bundle.to_json())
+}
+
+/// The bundle, all its signatures checked.
+fn made(mut signed: Signed, with: SignWith<'_>) -> Result<Bundle, Error> {
     let SignWith { key, pq_key, certificates } = with;
-    if key.key_type().is_post_quantum() {
+    if key.public().key_type.is_post_quantum() {
         return Err(Error::Malformed("the first signature must be ECDSA; give the ML-DSA key as the second".into()));
     }
-    if pq_key.is_some_and(|pq_key| !pq_key.key_type().is_post_quantum()) {
+    if pq_key.is_some_and(|pq_key| !pq_key.public().key_type.is_post_quantum()) {
         return Err(Error::Malformed("the second signature must be ML-DSA-65".into()));
     }
-    let keys = || [Some(key), pq_key].into_iter().flatten();
-    signed.required_signatures = keys().map(|key| key.key_type().as_str().to_owned()).collect();
-    let payload = signed.to_json();
-    let message = pae(PAYLOAD_TYPE, &payload);
-    let mut signatures = Vec::new();
-    for key in keys() {
-        // The reference expects an empty name on its own signature.
-        let keyid = if key.key_type().is_post_quantum() { key.public().key_id() } else { String::new() };
-        signatures.push(crate::dsse::Signature { keyid, sig: key.sign(&message)? });
+    if signed.sharded.is_some() {
+        return Err(Error::Malformed("a list in shards is read and never written".into()));
     }
     let material = match certificates {
         [] => Material::PublicKey { hint: Some(key.public().hint()) },
@@ -149,7 +161,23 @@ pub fn sign(mut signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
             _ => return Err(Error::Malformed("the certificate is not for this key".into())),
         },
     };
-    Ok(Bundle { material, payload_type: PAYLOAD_TYPE.into(), payload, signatures }.to_json())
+    let keys = || [Some(key), pq_key].into_iter().flatten();
+    signed.required_signatures = keys().map(|key| key.public().key_type.as_str().to_owned()).collect();
+    let payload = signed.to_json();
+    let message = pae(PAYLOAD_TYPE, &payload);
+    let signatures = keys().map(|key| signature(key, &message)).collect::<Result<_, _>>()?;
+    Ok(Bundle { material, payload_type: PAYLOAD_TYPE.into(), payload, signatures })
+}
+
+/// The signature of `message`, which its key says is one.
+fn signature(key: &dyn ModelSigner, message: &[u8]) -> Result<Signature, Error> {
+    let public = key.public();
+    let sig = key.sign(message)?;
+    if !public.verifies(message, &sig) {
+        return Err(Error::NotSigned { key_id: public.key_id() });
+    }
+    // The reference expects an empty name on its own signature.
+    Ok(Signature { keyid: if public.key_type.is_post_quantum() { public.key_id() } else { String::new() }, sig })
 }
 
 /// Reads a bundle and checks its signatures; what was signed is read only after that.
@@ -157,7 +185,10 @@ pub fn sign(mut signed: Signed, with: SignWith<'_>) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error`] names the first reason not to believe it.
 pub fn open(bytes: &[u8], trusted: &Trusted) -> Result<Opened, Error> {
-    let bundle = Bundle::parse(bytes)?;
+    believed(Bundle::parse(bytes)?, trusted)
+}
+
+fn believed(bundle: Bundle, trusted: &Trusted) -> Result<Opened, Error> {
     let mut notes = Vec::new();
     let key = match (&bundle.material, &trusted.signer) {
         (Material::PublicKey { hint: None }, Signer::Key(key)) => {
@@ -234,10 +265,11 @@ fn require(signed: &Signed, signatures: &[CheckedSignature], trusted: &Trusted) 
             kind == required && (signature.state == SignatureState::Good || trusted.pq_key.is_none())
         });
         if !there {
-            return Err(Error::Signature(format!("a required signature is missing: {required}")));
+            let elsewhere = if required == PQ { detached::ADVICE } else { "" };
+            return Err(Error::Signature(format!("a required signature is missing: {required}{elsewhere}")));
         }
     }
-    if trusted.require_pq && !good("ml-dsa-65") {
+    if trusted.require_pq && !good(PQ) {
         return Err(Error::Signature("there is no good post-quantum signature, and one is demanded".into()));
     }
     Ok(())

@@ -22,6 +22,7 @@ mod policy;
 mod posture;
 mod progress;
 mod remote;
+mod remote_keys;
 mod render;
 mod report;
 mod scanning;

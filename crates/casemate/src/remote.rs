@@ -6,17 +6,17 @@
 //! and no certificate is read, unless an address is given.
 
 mod authorization;
-mod client;
-mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod hub;
 mod layout;
 mod oci;
 mod range;
 mod registry_token;
 mod s3;
-mod sigv4;
+pub(crate) mod sigv4;
 mod source;
-mod url;
+pub(crate) mod url;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

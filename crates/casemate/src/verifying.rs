@@ -1,12 +1,12 @@
 //! What signing and verifying share: keys and signature files, and which files a program may load.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use casemate_artifact::{Scanner, Verdict};
 use casemate_core::{FileSource, Limits, Source as _, SourceExt as _};
 use casemate_provenance::keys::Error as KeyError;
-use casemate_provenance::oms::BUNDLE_BYTES_MAX;
+use casemate_provenance::oms::{self, BUNDLE_BYTES_MAX, Opened, Trusted, detached};
 
 use crate::exit::Failure;
 
@@ -40,6 +40,50 @@ pub fn read_signature(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(Failure::integrity(format!("`{}` is larger than a signature can be", path.display())));
     }
     source.bytes_at(0, source.size_bytes()).map_err(fail)
+}
+
+/// A signature: its file, and the file of its post-quantum part where that lies apart.
+pub struct SignatureFiles {
+    /// The bundle.
+    pub bundle: Vec<u8>,
+    /// The other file: where it lies, and what it holds.
+    pub pq: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl SignatureFiles {
+    /// Reads the signature at `path`, and the post-quantum one: from `pq`, or from beside where the bundle says that there is one.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is larger than a signature can be. One that is not beside is for [`Self::open`] to refuse.
+    pub fn read(path: &Path, pq: Option<&Path>) -> Result<Self, Failure> {
+        let bundle = read_signature(path)?;
+        let beside = pq_beside(path);
+        let place = match pq {
+            Some(pq) => Some(pq.to_owned()),
+            None => (beside.exists() && detached::is_wanted(&bundle)).then_some(beside),
+        };
+        let pq = place.map(|place| read_signature(&place).map(|bytes| (place, bytes))).transpose()?;
+        Ok(Self { bundle, pq })
+    }
+
+    /// What was signed, when all signatures hold.
+    ///
+    /// # Errors
+    /// The first reason not to believe them.
+    pub fn open(&self, trusted: &Trusted) -> Result<Opened, oms::Error> {
+        match &self.pq {
+            Some((_, pq)) => detached::open(&self.bundle, pq, trusted),
+            None => oms::open(&self.bundle, trusted),
+        }
+    }
+}
+
+/// Where the post-quantum signature lies when it lies apart: `model.pq.sig` for `model.sig`.
+pub fn pq_beside(signature: &Path) -> PathBuf {
+    match signature.extension().is_some_and(|ending| ending == "sig") {
+        true => signature.with_extension("pq.sig"),
+        false => signature.with_added_extension("pq.sig"),
+    }
 }
 
 /// Whether a program may load or run a file that no signature covers: by what it holds, its ending, or its mode.

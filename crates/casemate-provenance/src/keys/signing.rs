@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING,
@@ -104,6 +105,17 @@ impl KeyType {
     /// Whether quantum computers are not known to break it.
     pub fn is_post_quantum(self) -> bool {
         self == Self::MlDsa65
+    }
+
+    /// What a key of this kind signs of `message`: its hash, which is all a key service needs. ML-DSA signs the message itself.
+    pub fn prehash(self, message: &[u8]) -> Option<Vec<u8>> {
+        let algorithm = match self {
+            Self::EcdsaP256 => &SHA256,
+            Self::EcdsaP384 => &SHA384,
+            Self::EcdsaP521 => &SHA512,
+            Self::MlDsa65 => return None,
+        };
+        Some(digest::digest(algorithm, message).as_ref().to_vec())
     }
 
     fn ecdsa(self) -> Option<&'static EcdsaSigningAlgorithm> {
@@ -295,6 +307,9 @@ impl VerifyingKey {
         UnparsedPublicKey::new(self.key_type.verification(), self.raw()).verify(message, signature).is_ok()
     }
 }
+
+#[cfg(test)]
+mod second_implementation;
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use casemate_core::Digest;
 
-use super::names;
 use super::payload::{HashType, IGNORED_BY_DEFAULT, Resource, Signed};
+use super::{names, shards};
 use crate::hash::Hashes;
 use crate::manifest::{self, Listing, Manifest, Skipped};
 
@@ -104,6 +104,7 @@ pub fn list(
         also_covers,
         covers_defaults: true,
         required_signatures: Vec::new(),
+        sharded: None,
         notes: Vec::new(),
     })
 }
@@ -135,7 +136,10 @@ pub fn compare(signed: &Signed, root: &Path, settings: &CompareSettings<'_>) -> 
     let listing = Listing::of_path(root)?;
     let covered = covered(signed);
     let wanted = |name: &str| covered.contains_key(name) && settings.wants(name);
-    let hashes = listing.hashes(signed.hash_type.choice(), &wanted, settings.progress)?;
+    let hashes = match &signed.sharded {
+        Some(sharded) => shards::hashes(&listing, sharded, &wanted, settings.progress)?,
+        None => listing.hashes(signed.hash_type.choice(), &wanted, settings.progress)?,
+    };
     let seen = listing.files.iter().zip(&hashes).map(|(file, hashes)| Seen {
         name: &file.0,
         real: file.1.clone(),
@@ -145,7 +149,8 @@ pub fn compare(signed: &Signed, root: &Path, settings: &CompareSettings<'_>) -> 
     Ok(judge(signed, &seen.collect::<Vec<_>>(), &listing.skipped, settings))
 }
 
-/// Compares what a manifest says of `root` with a signed list, so that the verdict is about the bytes the manifest names.
+/// Compares what a manifest says of `root` with a signed list, so that the verdict is about the bytes the manifest names. A
+/// manifest knows nothing of shards: every file of a list in shards counts as changed.
 pub fn compare_manifest(
     signed: &Signed,
     manifest: &Manifest,

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use casemate_core::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::shards::{self, Sharded};
 use super::{Error, names};
 use crate::hash::{self, HashChoice};
 use crate::json;
@@ -61,6 +62,8 @@ pub struct Signed {
     pub covers_defaults: bool,
     /// Kinds of the signatures that must be there.
     pub required_signatures: Vec<String>,
+    /// How the files are cut, where they are hashed in shards; such lists are read and never written.
+    pub sharded: Option<Sharded>,
     /// Oddities a person should know.
     pub notes: Vec<String>,
 }
@@ -81,6 +84,8 @@ struct WireSerialization {
     allow_symlinks: bool,
     #[serde(default)]
     ignore_paths: Vec<String>,
+    #[serde(default, skip_serializing)]
+    shard_size: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,6 +148,7 @@ impl Signed {
                 hash_type: self.hash_type.as_str().into(),
                 allow_symlinks: self.allow_symlinks,
                 ignore_paths: self.ignore_paths.clone(),
+                shard_size: None,
             },
             resources: self.resources.iter().map(resource).collect(),
             casemate: Some(WireExtension {
@@ -150,7 +156,10 @@ impl Signed {
                 required_signatures: self.required_signatures.clone(),
             }),
         };
-        let subject = WireSubject { name: self.name.clone(), digest: WireDigest { sha256: self.root() } };
+        let subject = WireSubject {
+            name: self.name.clone(),
+            digest: WireDigest { sha256: root(self.resources.iter().map(|one| one.digest)) },
+        };
         let wire = Wire {
             statement_type: STATEMENT_TYPE.into(),
             subject: vec![subject],
@@ -187,11 +196,19 @@ impl Signed {
             return Err(refused(format!("it has {} subjects, not one", wire.subject.len())));
         };
         let WirePredicate { serialization, resources, casemate } = wire.predicate;
-        if serialization.method != "files" {
-            let method = shown(&serialization.method);
-            return Err(refused(format!("the method `{method}` is not read: sign whole files")));
-        }
         let hash_type = HashType::named(&serialization.hash_type)?;
+        let root = root(resources.iter().map(|resource| resource.digest));
+        let (sharded, resources) = match serialization.method.as_str() {
+            "files" => (None, list(resources, hash_type)?),
+            "shards" if hash_type == HashType::Sha256 && casemate.is_none() => {
+                require_few(resources.len())?;
+                let shards = resources.into_iter().map(|wire| (wire.name, wire.algorithm, wire.digest)).collect();
+                let (sharded, files) = shards::files(shards, serialization.shard_size)?;
+                (Some(sharded), files)
+            }
+            "shards" => return Err(refused("shards are read as the reference writes them, hashed with sha256".into())),
+            other => return Err(refused(format!("the method `{}` is not read: sign whole files", shown(other)))),
+        };
         let covers_defaults = casemate.is_some();
         let extension = casemate.unwrap_or(WireExtension { also_covers: Vec::new(), required_signatures: Vec::new() });
         let signed = Self {
@@ -199,13 +216,14 @@ impl Signed {
             hash_type,
             allow_symlinks: serialization.allow_symlinks,
             ignore_paths: serialization.ignore_paths,
-            resources: list(resources, hash_type)?,
+            resources,
             also_covers: list(extension.also_covers, hash_type)?,
             covers_defaults,
             required_signatures: extension.required_signatures,
+            sharded,
             notes: Vec::new(),
         };
-        match signed.root() == subject.digest.sha256 {
+        match root == subject.digest.sha256 {
             true => Ok(signed),
             false => Err(refused("the subject's digest is not that of the list".into())),
         }
@@ -222,6 +240,7 @@ impl Signed {
             also_covers: Vec::new(),
             covers_defaults: false,
             required_signatures: Vec::new(),
+            sharded: None,
             notes: Vec::new(),
         }
     }
@@ -232,9 +251,7 @@ impl Signed {
             return Err(refused("it names no file, so any directory would match".into()));
         }
         let named = || self.resources.iter().chain(&self.also_covers).map(|resource| resource.name.as_str());
-        if named().count() > RESOURCES_MAX {
-            return Err(refused(format!("it names more than {RESOURCES_MAX} files")));
-        }
+        require_few(named().count())?;
         let mut seen = HashSet::new();
         for name in named() {
             if let Some(why) = names::refusal(name) {
@@ -261,11 +278,17 @@ impl Signed {
         self.notes = folded.iter().map(note).collect();
         Ok(self)
     }
+}
 
-    /// SHA-256 over the digests in order, whatever hash made them.
-    fn root(&self) -> Digest {
-        let digests: Vec<u8> = self.resources.iter().flat_map(|resource| resource.digest.0).collect();
-        hash::sha256(&digests)
+/// SHA-256 over the digests in order, whatever hash made them.
+fn root(digests: impl Iterator<Item = Digest>) -> Digest {
+    hash::sha256(&digests.flat_map(|digest| digest.0).collect::<Vec<u8>>())
+}
+
+fn require_few(names: usize) -> Result<(), Error> {
+    match names > RESOURCES_MAX {
+        true => Err(refused(format!("it names more than {RESOURCES_MAX} files"))),
+        false => Ok(()),
     }
 }
 

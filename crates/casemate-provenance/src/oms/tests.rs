@@ -6,7 +6,7 @@ use std::path::Path;
 use super::compare::{CompareSettings, Comparison, compare, list};
 use super::payload::{HashType, Resource};
 use super::*;
-use crate::keys::signing::KeyType;
+use crate::keys::signing::{KeyType, SigningKey};
 
 struct Model {
     dir: tempfile::TempDir,
@@ -54,15 +54,10 @@ impl Model {
     /// What happens to a signature over exactly this payload.
     fn opened(&self, payload: &str) -> Result<Opened, Error> {
         let sig = self.key.sign(&pae(PAYLOAD_TYPE, payload.as_bytes())).unwrap();
-        self.open_with(payload, vec![crate::dsse::Signature { keyid: String::new(), sig }], &self.trusted())
+        self.open_with(payload, vec![Signature { keyid: String::new(), sig }], &self.trusted())
     }
 
-    fn open_with(
-        &self,
-        payload: &str,
-        signatures: Vec<crate::dsse::Signature>,
-        trusted: &Trusted,
-    ) -> Result<Opened, Error> {
+    fn open_with(&self, payload: &str, signatures: Vec<Signature>, trusted: &Trusted) -> Result<Opened, Error> {
         let material = Material::PublicKey { hint: Some(self.key.public().hint()) };
         let bundle = Bundle { material, payload_type: PAYLOAD_TYPE.into(), payload: payload.into(), signatures };
         open(&bundle.to_json(), trusted)
@@ -70,7 +65,7 @@ impl Model {
 }
 
 fn with<'a>(key: &'a SigningKey, pq_key: Option<&'a SigningKey>) -> SignWith<'a> {
-    SignWith { key, pq_key, certificates: &[] }
+    SignWith { key, pq_key: pq_key.map(|key| key as &dyn ModelSigner), certificates: &[] }
 }
 
 fn compared_at(signed: &Signed, root: &Path, partial: &[String]) -> Comparison {
@@ -226,10 +221,12 @@ fn a_subject_that_is_not_the_list_is_malformed() {
 }
 
 #[test]
-fn shards_and_blake2_and_unknown_forms_are_refused_by_name() {
+fn blake2_and_unknown_forms_are_refused_by_name() {
     let model = Model::new();
     for (serialization, named) in [
-        (r#"{"method":"shards","hash_type":"sha256","shard_size":1000000000}"#, "`shards`"),
+        (r#"{"method":"shards","hash_type":"sha256","shard_size":1000000000}"#, "`sha256-sharded-SIZE`"),
+        (r#"{"method":"shards","hash_type":"blake3","shard_size":1000000000}"#, "shards are read as"),
+        (r#"{"method":"pages","hash_type":"sha256"}"#, "`pages`"),
         (r#"{"method":"files","hash_type":"blake2b"}"#, "blake2"),
         (r#"{"method":"files","hash_type":"md5"}"#, "`md5`"),
     ] {
@@ -316,7 +313,7 @@ fn old_forms_are_read_only_when_asked_for() {
         signatures: Vec::new(),
     };
     let sig = model.key.sign(&bundle.legacy_message()).unwrap();
-    let signatures = vec![crate::dsse::Signature { keyid: String::new(), sig }];
+    let signatures = vec![Signature { keyid: String::new(), sig }];
     assert!(refusal(model.open_with(&old, signatures.clone(), &model.trusted())).contains("does not match"));
     let opened = model.open_with(&old, signatures, &allowing).unwrap();
     assert_eq!(opened.signed.resources[0].name, "weights.safetensors");
@@ -338,6 +335,40 @@ fn a_flipped_bit_anywhere_in_a_bundle_never_verifies() {
             }
         }
     }
+}
+
+/// A key service that answers with something.
+#[derive(Debug)]
+struct Elsewhere {
+    public: VerifyingKey,
+    answer: Result<Vec<u8>, ()>,
+}
+
+impl ModelSigner for Elsewhere {
+    fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, crate::keys::Error> {
+        let refused = |()| crate::keys::Error::Elsewhere { key: "there".into(), what: "refused".into() };
+        self.answer.clone().map_err(refused)
+    }
+}
+
+#[test]
+fn what_a_key_elsewhere_answers_is_checked_before_it_counts() {
+    let model = Model::new();
+    let public = model.key.public().clone();
+    let another = SigningKey::generate(KeyType::EcdsaP256).unwrap();
+    let lies = [Vec::new(), vec![0; 70], model.key.sign(b"another message").unwrap(), another.sign(b"").unwrap()];
+    for lie in lies {
+        let key = Elsewhere { public: public.clone(), answer: Ok(lie) };
+        let result = sign(model.listed(), SignWith { key: &key, pq_key: None, certificates: &[] });
+        assert!(matches!(result, Err(Error::NotSigned { key_id }) if key_id == public.key_id()));
+    }
+    let key = Elsewhere { public, answer: Err(()) };
+    let result = sign(model.listed(), SignWith { key: &key, pq_key: None, certificates: &[] });
+    assert_eq!(result.unwrap_err().to_string(), "`there`: refused");
 }
 
 #[test]

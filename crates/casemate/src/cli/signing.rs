@@ -47,14 +47,14 @@ pub enum HashKind {
 /// Arguments of `sign`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate sign model/ --key release.pem\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --signature model.sig\n\nThe signature is an OpenSSF Model Signing v1.0 bundle; `model_signing verify key` of the reference verifies it"
+    after_help = "Examples:\n  casemate sign model/ --key release.pem\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --signature model.sig\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --pq-detached\n  casemate sign model/ --key hashivault://release\n  casemate sign model/ --key awskms:///alias/release\n\nKeys in services: hashivault://NAME reads VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT, VAULT_CLIENT_TIMEOUT and TRANSIT_SECRET_ENGINE_PATH; awskms://[HOST]/KEY-ID reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_ENDPOINT_URL_KMS\n\nThe signature is an OpenSSF Model Signing v1.0 bundle; `model_signing verify key` of the reference verifies it"
 )]
 pub struct SignArgs {
     /// Model: a directory or a file.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Private key, PEM: ECDSA P-256, P-384 or P-521.
-    #[arg(long, value_name = "KEY.pem")]
+    /// Private key, PEM: ECDSA P-256, P-384 or P-521; or one in a service: hashivault://NAME, awskms:///KEY-ID.
+    #[arg(long, value_name = "KEY.pem|ADDRESS")]
     pub key: PathBuf,
     /// Certificate of the key, PEM; verifiers then need roots and a name instead of the key.
     #[arg(long, value_name = "LEAF.pem")]
@@ -65,6 +65,9 @@ pub struct SignArgs {
     /// Private key of a second, post-quantum signature, PEM: ML-DSA-65.
     #[arg(long, value_name = "PQ.pem")]
     pub pq_key: Option<PathBuf>,
+    /// Write the post-quantum signature to a file of its own, for verifiers that want one signature; `model.pq.sig` beside `model.sig`.
+    #[arg(long, value_name = "FILE", requires = "pq_key", num_args = 0..=1, require_equals = true)]
+    pub pq_detached: Option<Option<PathBuf>>,
     /// Where the signature goes.
     #[arg(long, value_name = "FILE", default_value = "model.sig")]
     pub signature: PathBuf,
@@ -82,7 +85,7 @@ pub struct SignArgs {
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed\nFormats: text json"
+    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --pq-signature model.pq.sig\n  casemate verify model/ --key hashivault://release\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed\nFormats: text json"
 )]
 pub struct VerifyArgs {
     /// Model: a directory or a file.
@@ -91,8 +94,8 @@ pub struct VerifyArgs {
     /// The signature.
     #[arg(long, value_name = "FILE", default_value = "model.sig")]
     pub signature: PathBuf,
-    /// Public key of the signer, PEM.
-    #[arg(long, value_name = "PUB.pem", required_unless_present = "roots", conflicts_with = "roots")]
+    /// Public key of the signer, PEM, or where a service keeps it: hashivault://NAME[?version=N], awskms:///KEY-ID.
+    #[arg(long, value_name = "PUB.pem|ADDRESS", required_unless_present = "roots", conflicts_with = "roots")]
     pub key: Option<PathBuf>,
     /// Authorities whose certificates count, PEM; no others do.
     #[arg(long, value_name = "CA.pem", requires = "identity")]
@@ -103,6 +106,9 @@ pub struct VerifyArgs {
     /// Public key of the signer's second signature, PEM.
     #[arg(long, value_name = "PQ.pub.pem")]
     pub pq_key: Option<PathBuf>,
+    /// The post-quantum signature, where it has a file of its own; looked for beside the signature, and must be there if it was signed so.
+    #[arg(long, value_name = "FILE")]
+    pub pq_signature: Option<PathBuf>,
     /// Fail unless there is a good post-quantum signature.
     #[arg(long, requires = "pq_key")]
     pub require_pq: bool,

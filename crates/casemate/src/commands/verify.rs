@@ -8,21 +8,25 @@ use casemate_provenance::keys::certificate::Certificate;
 use casemate_provenance::keys::signing::VerifyingKey;
 use casemate_provenance::oms::chain::TrustedRoots;
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare};
-use casemate_provenance::oms::{self, Opened, SignatureState, Signer, Trusted};
+use casemate_provenance::oms::{Opened, SignatureState, Signer, Trusted};
 use serde_json::json;
 
 use crate::cli::{Format, VerifyArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::progress;
+use crate::remote_keys;
 use crate::report::{Report, ReportSubject};
-use crate::verifying::{bytes_under, is_loadable, key_failure, read_signature, signature_name};
+use crate::verifying::{SignatureFiles, bytes_under, is_loadable, key_failure, signature_name};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let started = context.now();
-    let load = |path: &Path| VerifyingKey::load(path).map_err(|error| key_failure(&error));
+    let load = |path: &Path| match remote_keys::address(path) {
+        Some(address) => remote_keys::public_key(address),
+        None => VerifyingKey::load(path).map_err(|error| key_failure(&error)),
+    };
     let signer = match (&args.key, &args.roots, &args.identity) {
         (Some(key), _, _) => Signer::Key(load(key)?),
         (None, Some(roots), Some(identity)) => Signer::Certified(TrustedRoots {
@@ -40,19 +44,24 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     };
     let root = std::fs::canonicalize(&args.model)
         .map_err(|error| Failure::usage(format!("`{}`: {error}", args.model.display())))?;
-    let bytes = read_signature(&args.signature)?;
-    let opened = oms::open(&bytes, &trusted)
-        .map_err(|error| Failure::integrity(format!("`{}`: {error}", args.signature.display())))?;
+    let files = SignatureFiles::read(&args.signature, args.pq_signature.as_deref())?;
+    let opened =
+        files.open(&trusted).map_err(|error| Failure::integrity(format!("`{}`: {error}", args.signature.display())))?;
 
     let bar = progress::bar(context, "hashing", bytes_under(&root));
-    let signature_name = signature_name(&root, &args.signature);
+    let bundle_name = signature_name(&root, &args.signature);
     let settings = CompareSettings {
         partial: &args.partial,
-        signature_name: signature_name.as_deref(),
+        signature_name: bundle_name.as_deref(),
         is_loadable: &is_loadable,
         progress: &|done| bar.set_position(done),
     };
-    let compared = compare(&opened.signed, &root, &settings).map_err(Failure::not_evaluated)?;
+    let mut compared = compare(&opened.signed, &root, &settings).map_err(Failure::not_evaluated)?;
+    // The other signature file is no more part of the model than the first.
+    let pq_name = files.pq.as_ref().and_then(|(path, _)| signature_name(&root, path));
+    for names in [&mut compared.uncovered, &mut compared.added] {
+        names.retain(|name| Some(name) != pq_name.as_ref());
+    }
     bar.finish_and_clear();
     let holds = compared.holds() && (!args.strict || compared.uncovered.is_empty());
     match format {

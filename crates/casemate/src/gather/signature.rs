@@ -7,13 +7,13 @@ use casemate_provenance::Manifest;
 use casemate_provenance::keys::signing::{SigningKey, VerifyingKey};
 use casemate_provenance::oms::bundle::{Bundle, Material};
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare_manifest};
-use casemate_provenance::oms::{self, Opened, Signer, Trusted};
+use casemate_provenance::oms::{Opened, Signer, Trusted};
 
 use super::{ModelProbe, count, record};
 use crate::context::Project;
 use crate::exit::Failure;
 use crate::models::FoundModel;
-use crate::verifying::{is_loadable, key_failure, read_signature, signature_name};
+use crate::verifying::{SignatureFiles, is_loadable, key_failure, signature_name};
 
 /// The keys that `[trust]` names.
 struct Keys {
@@ -41,19 +41,31 @@ pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
         evidence.reason = Some("`[trust]` of casemate.toml names no key to check the signature with".into());
         return Ok(evidence);
     }
-    let bytes = match read_signature(path) {
-        Ok(bytes) => bytes,
+    let files = match SignatureFiles::read(path, None) {
+        Ok(files) => files,
         Err(failure) => {
             evidence.reason = Some(failure.message);
             return Ok(evidence);
         }
     };
-    evidence.inputs = vec![Input { name: "signature".into(), digest: casemate_provenance::sha256(&bytes) }];
+    let apart = files.pq.as_ref().map(|(_, bytes)| ("signature-post-quantum", bytes));
+    let read = [("signature", &files.bundle)].into_iter().chain(apart);
+    let input =
+        |(name, bytes): (&str, &Vec<u8>)| Input { name: name.into(), digest: casemate_provenance::sha256(bytes) };
+    evidence.inputs = read.map(input).collect();
     evidence.inputs.extend(keys.first.iter().chain(&keys.second).map(key_input));
-    let wrong_refused = wrong_key_is_refused(&bytes, &keys);
-    let opened = keys.first.iter().map(|key| oms::open(&bytes, &keys.trusted(key))).collect::<Vec<_>>();
+    let wrong_refused = wrong_key_is_refused(&files, &keys);
+    let opened = keys.first.iter().map(|key| files.open(&keys.trusted(key))).collect::<Vec<_>>();
     let last_error = opened.iter().filter_map(|opened| opened.as_ref().err()).next_back().map(ToString::to_string);
     let opened = opened.into_iter().find_map(Result::ok);
+    if opened.as_ref().is_some_and(|opened| opened.signed.sharded.is_some()) {
+        evidence.reason = Some(format!(
+            "the signature hashes the files in shards, which the scan does not; hold the model against it with `casemate verify`, \
+             then sign it anew with `casemate sign {}`",
+            model.shown
+        ));
+        return Ok(evidence);
+    }
     let compared = opened.as_ref().map(|opened| compared(opened, model, manifest, path));
     let facts = facts(compared.as_ref(), wrong_refused);
     evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
@@ -94,15 +106,16 @@ fn compared(opened: &Opened, model: &FoundModel, manifest: &Manifest, signature:
 
 /// Whether a fresh key of every kind that is trusted fails to verify, also where the file claims to be signed with it: a check
 /// that anything passes shows nothing.
-fn wrong_key_is_refused(bytes: &[u8], keys: &Keys) -> bool {
+fn wrong_key_is_refused(files: &SignatureFiles, keys: &Keys) -> bool {
     keys.first.iter().all(|key| {
         let Ok(wrong) = SigningKey::generate(key.key_type) else { return false };
         let claims = |mut bundle: Bundle| {
             bundle.material = Material::PublicKey { hint: Some(wrong.public().hint()) };
             bundle.to_json()
         };
-        let claiming = Bundle::parse(bytes).map_or_else(|_| bytes.to_vec(), claims);
-        [bytes, &claiming].iter().all(|bytes| oms::open(bytes, &keys.trusted(wrong.public())).is_err())
+        let bundle = Bundle::parse(&files.bundle).map_or_else(|_| files.bundle.clone(), claims);
+        let claiming = SignatureFiles { bundle, pq: files.pq.clone() };
+        [files, &claiming].iter().all(|files| files.open(&keys.trusted(wrong.public())).is_err())
     })
 }
 

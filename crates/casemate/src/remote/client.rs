@@ -6,17 +6,23 @@
 //! of them is set up before the first request.
 //!
 //! A proxy (`HTTPS_PROXY`) resolves names itself; then only addresses written as numbers can be told to lie inside.
+//!
+//! Key services are asked through [`Client::ask`]: no redirect is followed, since the request carries a token.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::ToSocketAddrs as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use casemate_core::Secret;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use ureq::config::Config;
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::{HeaderMap, HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
@@ -46,6 +52,8 @@ pub struct ClientSettings {
 /// Makes requests.
 pub struct Client {
     settings: ClientSettings,
+    /// File of the only authorities to trust; the system's where there is none.
+    authorities: Option<PathBuf>,
     agents: OnceLock<Result<Agents, String>>,
     /// Whether a host is public, by host and port.
     public: Mutex<HashMap<(String, u16), bool>>,
@@ -57,6 +65,16 @@ struct Agents {
     anywhere: Agent,
     public_only: Agent,
     proxy: Option<Proxy>,
+}
+
+/// A request to a service that is asked things, and given secrets, rather than read.
+pub struct Request<'a> {
+    /// Where to.
+    pub url: &'a Url,
+    /// Header fields.
+    pub headers: Vec<(&'static str, Secret<String>)>,
+    /// Body of a POST; a GET has none.
+    pub body: Option<&'a [u8]>,
 }
 
 /// The head of an answer, its body yet unread.
@@ -75,11 +93,18 @@ impl Client {
     pub fn new(settings: ClientSettings) -> Self {
         Self {
             settings,
+            authorities: None,
             agents: OnceLock::new(),
             public: Mutex::default(),
             bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// The same, trusting the authorities in the PEM file `authorities` and no others.
+    #[must_use]
+    pub fn with_authorities(self, authorities: Option<PathBuf>) -> Self {
+        Self { authorities, ..self }
     }
 
     /// Bytes of bodies received so far.
@@ -125,6 +150,49 @@ impl Client {
                 .map_err(|error| Error::Redirect { from: at.shown(), what: format!("to something that {error}") })?;
         }
         Err(Error::Redirect { from: url.shown(), what: format!("more than {REDIRECTS_MAX} times") })
+    }
+
+    /// Asks once, and again where an answer on the way was lost or the service was busy: for requests that change nothing there.
+    /// A redirect is an answer like any other. A service on this machine is not asked through a proxy.
+    ///
+    /// # Errors
+    /// When there was no answer.
+    pub fn ask(&self, request: &Request<'_>) -> Result<Response, Error> {
+        self.require_allowed(request.url, request.url)?;
+        self.retrying(
+            || self.attempt_to_ask(request),
+            |result| match result {
+                Ok(response) => matches!(response.status, 429 | 500 | 502 | 504),
+                Err(error) => error.is_transient(),
+            },
+        )
+    }
+
+    fn attempt_to_ask(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let (agent, url) = (&self.agents()?.anywhere, request.url);
+        self.requests.fetch_add(1, Relaxed);
+        let proxy = if url.is_loopback() { None } else { self.agents()?.proxy.clone() };
+        let mut fields = HeaderMap::new();
+        for (name, value) in &request.headers {
+            // Says nothing of the value, which may be a secret.
+            let broken =
+                |_| Error::Listing { url: url.shown(), what: format!("the value for `{name}` fits no header") };
+            fields.insert(*name, HeaderValue::from_str(value.expose()).map_err(broken)?);
+        }
+        let answer = match request.body {
+            Some(body) => {
+                let mut post = agent.post(url.to_string()).config().proxy(proxy).build();
+                post.headers_mut().into_iter().for_each(|headers| headers.extend(fields.clone()));
+                post.header("accept-encoding", "identity").send(body)
+            }
+            None => {
+                let mut get = agent.get(url.to_string()).config().proxy(proxy).build();
+                get.headers_mut().into_iter().for_each(|headers| headers.extend(fields.clone()));
+                get.header("accept-encoding", "identity").call()
+            }
+        };
+        let (head, body) = answer.map_err(|error| Error::from_ureq(url, error, self.settings.timeout))?.into_parts();
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, url: url.clone(), body })
     }
 
     /// Counts `n` bytes of a body.
@@ -242,7 +310,7 @@ impl Client {
     }
 
     fn agents(&self) -> Result<&Agents, Error> {
-        let agents = self.agents.get_or_init(|| build(self.settings.timeout));
+        let agents = self.agents.get_or_init(|| build(self.settings.timeout, self.authorities.as_deref()));
         agents.as_ref().map_err(|what| Error::Certificates { what: what.clone() })
     }
 }
@@ -296,10 +364,10 @@ fn require_uninterrupted() -> Result<(), Error> {
     if INTERRUPTED.load(Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-fn build(timeout: Duration) -> Result<Agents, String> {
+fn build(timeout: Duration, authorities: Option<&Path>) -> Result<Agents, String> {
     let proxy = Proxy::try_from_env();
     let config = Agent::config_builder()
-        .tls_config(tls()?)
+        .tls_config(tls(authorities)?)
         .proxy(proxy.clone())
         .http_status_as_error(false)
         .max_redirects(0)
@@ -320,19 +388,36 @@ fn build(timeout: Duration) -> Result<Agents, String> {
     })
 }
 
-/// The certificates this machine trusts: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the system's.
-fn tls() -> Result<TlsConfig, String> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let why: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(if why.is_empty() { "there are none".into() } else { why.join("; ") });
-    }
+/// The certificates of `authorities`, or those this machine trusts: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the system's.
+fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
+    let found = match authorities {
+        Some(path) => named(path)?,
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                let why: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+                return Err(if why.is_empty() { "there are none".into() } else { why.join("; ") });
+            }
+            found.certs
+        }
+    };
     let roots: Vec<Certificate<'static>> =
-        found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots)))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build())
+}
+
+/// The certificates in the PEM file at `path`.
+fn named(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong = |what: &dyn std::fmt::Display| format!("`{}`: {what}", path.display());
+    let text = crate::small_file::read(path)?;
+    let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    match found.map_err(|error| wrong(&error))? {
+        found if found.is_empty() => Err(wrong(&"holds no certificate")),
+        found => Ok(found),
+    }
 }
 
 /// Finds public addresses only, whatever the name server says: what a redirect from outside may lead to.
@@ -395,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_for_this_machine_is_not_connected_to_from_outside() {
-        let agents = build(Duration::from_secs(1)).unwrap();
+        let agents = build(Duration::from_secs(1), None).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = Url::parse(&format!("http://localhost:{}/", listener.local_addr().unwrap().port())).unwrap();

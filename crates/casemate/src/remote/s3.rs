@@ -7,8 +7,6 @@
 use std::env;
 use std::sync::Arc;
 
-use casemate_core::Secret;
-
 use super::authorization::Authorization;
 use super::client::Client;
 use super::error::Error;
@@ -109,15 +107,8 @@ impl Service {
                 Url::parse(&text).map_err(wrong)?
             }
         };
-        let authorization = match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
-            (Some(access_key), Some(secret_key)) => Authorization::Aws(Arc::new(Signer {
-                access_key,
-                secret_key: Secret::new(secret_key),
-                session_token: set("AWS_SESSION_TOKEN").map(Secret::new),
-                region,
-            })),
-            _ => Authorization::None,
-        };
+        let authorization =
+            Signer::of(&set, region).map_or(Authorization::None, |signer| Authorization::Aws(Arc::new(signer)));
         Ok(Self { authorization, base })
     }
 

@@ -1,7 +1,8 @@
-//! AWS Signature Version 4, for GET requests to S3 and what speaks like it.
+//! AWS Signature Version 4, for S3, KMS and what speaks like them.
 //!
 //! Source: "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)", Amazon S3 API Reference,
-//! whose worked examples are the tests. The path of an S3 request is signed as it is sent, escaped once.
+//! whose worked examples are the tests. The path of an S3 request is signed as it is sent, escaped once; requests to other
+//! services have the path `/`. Credentials and region come from the environment under the names AWS's own tools use.
 
 use casemate_core::{Digest, Secret, Timestamp};
 use casemate_provenance::hash::hmac_sha256;
@@ -22,19 +23,48 @@ pub struct Signer {
     pub region: String,
 }
 
+/// What is signed.
+#[derive(Clone, Copy)]
+pub struct Signing<'a> {
+    /// The service as AWS names it.
+    pub service: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// The address.
+    pub url: &'a Url,
+    /// Further header fields, of the service's own.
+    pub fields: &'a [(&'static str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
 impl Signer {
+    /// The identity `set` names, for `region`; none where it names no key.
+    pub fn of(set: &dyn Fn(&str) -> Option<String>, region: String) -> Option<Self> {
+        let (access_key, secret_key) = set("AWS_ACCESS_KEY_ID").zip(set("AWS_SECRET_ACCESS_KEY"))?;
+        let session_token = set("AWS_SESSION_TOKEN").map(Secret::new);
+        Some(Self { access_key, secret_key: Secret::new(secret_key), session_token, region })
+    }
+
     /// Header fields that sign a GET of `url` without body at `now`.
     pub fn headers(&self, url: &Url, now: Timestamp) -> Vec<(&'static str, Secret<String>)> {
+        self.signed(Signing { service: "s3", method: "GET", url, fields: &[], body: b"" }, now)
+    }
+
+    /// Header fields that sign `what` at `now`, its own among them.
+    pub fn signed(&self, what: Signing<'_>, now: Timestamp) -> Vec<(&'static str, Secret<String>)> {
         let time = compact(now);
         let mut fields = vec![
-            ("host", url.authority()),
-            ("x-amz-content-sha256", sha256(b"").to_string()),
+            ("host", what.url.authority()),
+            ("x-amz-content-sha256", sha256(what.body).to_string()),
             ("x-amz-date", time.clone()),
         ];
+        fields.extend(what.fields.iter().map(|(name, value)| (*name, (*value).to_owned())));
         if let Some(token) = &self.session_token {
             fields.push(("x-amz-security-token", token.expose().clone()));
         }
-        let authorization = self.authorization(url, &fields, &time);
+        fields.sort();
+        let authorization = self.authorization(what, &fields, &time);
         let mut headers: Vec<_> = fields
             .into_iter()
             .filter(|(name, _)| *name != "host")
@@ -45,17 +75,18 @@ impl Signer {
     }
 
     /// The value of `Authorization` over `fields`, sorted by lower-case name, at `time` (`20130524T000000Z`).
-    fn authorization(&self, url: &Url, fields: &[(&str, String)], time: &str) -> String {
+    fn authorization(&self, what: Signing<'_>, fields: &[(&str, String)], time: &str) -> String {
+        let Signing { service, method, url, body, .. } = what;
         let day = time.split('T').next().unwrap_or_default();
         let names = fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: String = fields.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
         let mut query: Vec<String> = url.query.iter().flat_map(|query| query.split('&')).map(canonical_pair).collect();
         query.sort();
-        let request = format!("GET\n{}\n{}\n{lines}\n{names}\n{}", url.path, query.join("&"), sha256(b""));
-        let scope = format!("{day}/{}/s3/aws4_request", self.region);
+        let request = format!("{method}\n{}\n{}\n{lines}\n{names}\n{}", url.path, query.join("&"), sha256(body));
+        let scope = format!("{day}/{}/{service}/aws4_request", self.region);
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", sha256(request.as_bytes()));
         let mut key = format!("AWS4{}", self.secret_key.expose()).into_bytes();
-        for part in [day, &self.region, "s3", "aws4_request"] {
+        for part in [day, &self.region, service, "aws4_request"] {
             key = hmac_sha256(&key, part.as_bytes()).0.to_vec();
         }
         let signature: Digest = hmac_sha256(&key, text.as_bytes());
@@ -96,7 +127,8 @@ mod tests {
         ];
         fields.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         fields.sort();
-        let value = signer().authorization(&url, &fields, "20130524T000000Z");
+        let what = Signing { service: "s3", method: "GET", url: &url, fields: &[], body: b"" };
+        let value = signer().authorization(what, &fields, "20130524T000000Z");
         value.rsplit_once("Signature=").unwrap().1.to_owned()
     }
 
@@ -114,6 +146,29 @@ mod tests {
             signature("https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J", &[]),
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
         );
+    }
+
+    #[test]
+    fn the_body_service_and_own_fields_of_a_request_are_signed() {
+        let url = Url::parse("https://kms.us-east-1.amazonaws.com/").unwrap();
+        let now = "2013-05-24T00:00:00Z".parse().unwrap();
+        let signed = |service, fields: &[(&'static str, &str)], body: &[u8]| {
+            let headers = signer().signed(Signing { service, method: "POST", url: &url, fields, body }, now);
+            headers.last().unwrap().1.expose().clone()
+        };
+        let target = [("x-amz-target", "TrentService.Sign")];
+        let one = signed("kms", &target, b"{}");
+        assert!(
+            one.contains(
+                "/us-east-1/kms/aws4_request,SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-target,"
+            )
+        );
+        let others = [
+            signed("kms", &target, b"{ }"),
+            signed("kmt", &target, b"{}"),
+            signed("kms", &[("x-amz-target", "TrentService.Decrypt")], b"{}"),
+        ];
+        others.iter().for_each(|other| assert_ne!(other.rsplit_once('='), one.rsplit_once('=')));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 mod honest;
 mod hostile;
 mod registry;
-mod server;
+pub mod server;
+pub mod service;
 mod services;
-mod tls;
+pub mod tls;
 
 use std::path::Path;
 use std::process::Command;
@@ -21,10 +22,22 @@ fn safetensors(bytes: usize) -> Vec<u8> {
 }
 
 /// The command without what the environment of whoever runs the tests says of servers and credentials.
-fn quiet_command(directory: &Path) -> Command {
+pub fn quiet_command(directory: &Path) -> Command {
     let mut command = command(directory);
-    let named =
-        ["HF_", "AWS_", "DOCKER_", "SSL_CERT", "HTTP", "http", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
+    let named = [
+        "HF_",
+        "AWS_",
+        "VAULT_",
+        "TRANSIT_",
+        "DOCKER_",
+        "SSL_CERT",
+        "HTTP",
+        "http",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
     for (name, _) in std::env::vars_os() {
         if named.iter().any(|start| name.to_string_lossy().starts_with(start)) {
             command.env_remove(&name);

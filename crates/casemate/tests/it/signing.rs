@@ -153,7 +153,7 @@ fn keys_are_never_overwritten_nor_taken_for_others() {
 }
 
 /// The state of SUP-12 after a check of the project.
-fn sup_12(project: &Path) -> (String, String) {
+pub fn sup_12(project: &Path) -> (String, String) {
     let report = casemate(project, &["check", "--format", "json"]).json();
     let control = report["controls"].as_array().unwrap().iter().find(|control| control["id"] == "SUP-12").unwrap();
     let text = |key: &str| control[key].as_str().unwrap().to_owned();

@@ -119,6 +119,70 @@ fn hybrid_signatures_verify_there_too() {
     assert_eq!(casemate(directory, &["verify", "hub", "--key", "key.pub.pem"]).code, 4);
 }
 
+#[test]
+#[ignore = "needs the reference implementation: cargo xtask test"]
+fn a_bundle_whose_second_signature_lies_apart_verifies_there_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    models(directory);
+    for arguments in [
+        &["keygen", "-o", "key.pem"][..],
+        &["keygen", "--type", "ml-dsa-65", "-o", "pq.pem"],
+        &["sign", "hub", "--key", "key.pem", "--pq-key", "pq.pem", "--pq-detached"],
+    ] {
+        let made = casemate(directory, arguments);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+    }
+    let there = ["verify", "key", "hub", "--signature", "model.sig", "--public_key", "key.pub.pem"];
+    let verified = reference(directory, &there);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+    flip(&directory.join("hub/model.safetensors"));
+    assert_ne!(reference(directory, &there).code, 0);
+}
+
+/// Signs with the reference through its Python interface, in shards of 1000 bytes: its command line does not offer them.
+const SHARDS: &str = "
+import pathlib, sys
+from model_signing import hashing, signing
+shards = hashing.Config().use_shard_serialization(hashing_algorithm='sha256', shard_size=1000, ignore_paths=[])
+config = signing.Config().use_elliptic_key_signer(private_key=pathlib.Path(sys.argv[1]))
+config.set_hashing_config(shards).sign('sharded', 'sharded.sig')
+";
+
+#[test]
+#[ignore = "needs the reference implementation: cargo xtask test"]
+fn lists_in_shards_that_the_reference_writes_are_verified_here() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (private, public) = keys(directory)[0];
+    fs::create_dir_all(directory.join("sharded/sub")).unwrap();
+    for (name, bytes) in [("big", 2500), ("exact", 2000), ("sub/a:b", 2), ("one", 1)] {
+        let contents: Vec<u8> = (0..bytes).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        fs::write(directory.join("sharded").join(name), contents).unwrap();
+    }
+    let program = std::env::var("CASEMATE_TEST_MODEL_SIGNING").unwrap();
+    let python = Path::new(&program).with_file_name("python");
+    let signed = run(directory, &python.display().to_string(), &["-c", SHARDS, private]);
+    assert_eq!(signed.code, 0, "{}{}", signed.stdout, signed.stderr);
+    let here = ["verify", "sharded", "--signature", "sharded.sig", "--key", public];
+    let verified = casemate(directory, &here);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+    assert!(verified.stdout.contains("all 4 files"), "{}", verified.stdout);
+    let big = directory.join("sharded/big");
+    let before = fs::read(&big).unwrap();
+    for at in [0, 999, 1000, 2499] {
+        let mut flipped = before.clone();
+        flipped[at] ^= 1;
+        fs::write(&big, flipped).unwrap();
+        assert_eq!(casemate(directory, &here).code, 4, "byte {at}");
+    }
+    fs::write(&big, [&before[..], b"\0"].concat()).unwrap();
+    assert_eq!(casemate(directory, &here).code, 4, "a byte more");
+    fs::write(&big, before).unwrap();
+    fs::write(directory.join("sharded/empty"), "").unwrap();
+    assert_eq!(casemate(directory, &here).code, 4, "no shard covers it");
+}
+
 /// What the reference accepts and casemate refuses; the other holes are shown on bundles built by unit tests.
 #[test]
 #[ignore = "needs the reference implementation: cargo xtask test"]

@@ -13,9 +13,11 @@ use std::time::Duration;
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    pub method: String,
     pub path: String,
     pub query: String,
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 /// What is sent after the head of an answer.
@@ -165,20 +167,24 @@ pub fn ranged(asked: &Asked, content: &Content, etag: &str) -> Reply {
     }
 }
 
-/// Reads the head of a request; nothing at the end of the connection.
+/// Reads a request; nothing at the end of the connection.
 pub fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-    let target = line.split(' ').nth(1)?.to_owned();
-    let mut headers = HashMap::new();
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = HashMap::<String, String>::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let length: usize = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
+    let mut body = vec![0; length.min(1 << 20)];
+    reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Asked { path: path.to_owned(), query: query.to_owned(), headers })
+    Some(Asked { method, path: path.to_owned(), query: query.to_owned(), headers, body })
 }
 
 /// Writes an answer; whether the connection may be used again.

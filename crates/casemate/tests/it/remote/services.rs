@@ -4,66 +4,16 @@
 //! they are missing a test says how to install them; with `CASEMATE_REQUIRE_SERVICES` set, as in CI, it fails.
 
 use std::fs;
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use super::service::{Service, free_address, installed, python, python_program, start};
 use super::{measured, safetensors, scan};
 
 const SYSTEM: &[u8] = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.";
 
-/// A program that ends with the test.
-struct Service {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The program at `path`, or what to do to have it.
-fn installed(path: PathBuf, how: &str) -> Option<PathBuf> {
-    let is_there = path.is_file();
-    let message = format!("{} is missing: {how}", path.display());
-    assert!(is_there || std::env::var_os("CASEMATE_REQUIRE_SERVICES").is_none(), "{message}");
-    if !is_there {
-        // Past the capture of the test harness, or nobody would read it.
-        let _ = writeln!(std::io::stderr(), "NOT CHECKED against a real server: {message}");
-    }
-    is_there.then_some(path)
-}
-
 fn registry_program() -> Option<PathBuf> {
     installed("/usr/bin/docker-registry".into(), "apt-get install docker-registry")
-}
-
-fn python_program(name: &str) -> Option<PathBuf> {
-    let environment = super::super::repository().join("target/test-services");
-    let how = "python3 -m venv target/test-services && \
-        target/test-services/bin/pip install 'moto[s3]==5.2.5' flask flask-cors 'oras==0.2.43'";
-    installed(environment.join("bin").join(name), how)
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-/// Starts `command` and waits until somebody answers at `address`.
-fn start(command: &mut Command, address: String) -> Service {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let service = Service { child, address };
-    let started = Instant::now();
-    while TcpStream::connect(&service.address).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{} does not answer", service.address);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    service
 }
 
 fn start_registry(program: &Path, directory: &Path) -> Service {
@@ -76,12 +26,6 @@ fn start_registry(program: &Path, directory: &Path) -> Service {
     );
     fs::write(&config, text).unwrap();
     start(Command::new(program).arg("serve").arg(&config), address)
-}
-
-fn python(program: &Path, directory: &Path, script: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).current_dir(directory).args(["-c", script]).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 const PUSH: &str = "

@@ -15,7 +15,7 @@ use super::scan;
 use super::server::read;
 
 /// Serves `body` to everybody, `location` as a redirect if there is one; returns the port.
-fn serve(location: Option<String>, body: &'static [u8]) -> u16 {
+pub fn serve(location: Option<String>, body: &'static [u8]) -> u16 {
     let directory = super::super::repository().join("testdata/tls");
     let chain = CertificateDer::from_pem_file(directory.join("server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(directory.join("server-key.pem")).unwrap();
