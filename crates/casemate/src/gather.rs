@@ -19,6 +19,9 @@ use crate::models::FoundModel;
 use crate::report::RegistrationStatus;
 use crate::scanning::{PROBE_VERSION, Scanned, rules_digest};
 
+/// A change in the state of a watched model.
+pub const KIND_INTEGRITY_EVENT: &str = "provenance.integrity-event";
+
 /// Kinds of evidence this build can gather.
 pub const KINDS: &[&str] = &[
     "artifact.scan",
@@ -26,6 +29,7 @@ pub const KINDS: &[&str] = &[
     "catalogue.mapping",
     "ledger.verify",
     weights::KIND_APPROVAL,
+    KIND_INTEGRITY_EVENT,
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -87,7 +91,7 @@ impl ModelProbe<'_> {
 const FINDINGS_MAX: usize = 2000;
 
 /// An empty record: who looked, at what, from when to when.
-fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp)) -> Evidence {
+pub fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp)) -> Evidence {
     Evidence {
         kind: kind.into(),
         probe: Probe { id: probe.into(), version: PROBE_VERSION.into() },
@@ -106,7 +110,8 @@ fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp
     }
 }
 
-fn count(n: usize) -> Fact {
+/// A number as a fact.
+pub fn count(n: usize) -> Fact {
     Fact::Count(n as u64)
 }
 

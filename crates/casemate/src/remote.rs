@@ -17,6 +17,7 @@ mod s3;
 mod sigv4;
 mod source;
 mod url;
+pub mod webhook;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

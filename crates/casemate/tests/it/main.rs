@@ -16,6 +16,7 @@ mod signing;
 mod signing_certificates;
 mod signing_reference;
 mod waivers;
+mod watching;
 mod weights;
 
 use std::path::{Path, PathBuf};
