@@ -93,15 +93,15 @@ impl Remembered {
         let mut old: Vec<_> = self.files.iter().filter(|(_, known)| known.hashed_at < before).collect();
         old.sort_by_key(|(_, known)| known.hashed_at);
         let mut bytes = 0_u64;
-        let mut paths = Vec::new();
+        let mut paths = HashSet::new();
         for (path, known) in old {
             bytes = bytes.saturating_add(known.hashes.size_bytes);
             if bytes > bytes_max && !paths.is_empty() {
                 break;
             }
-            paths.push(path.clone());
+            paths.insert(path.clone());
         }
-        paths.iter().for_each(|path| drop(self.files.remove(path)));
+        self.files.retain(|path, _| !paths.contains(path));
         paths.len()
     }
 
@@ -121,7 +121,8 @@ fn stamp(path: &Path) -> Result<Stamp, Error> {
     Ok(Stamp::of(&metadata))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::fs;
@@ -130,7 +131,10 @@ mod tests {
     /// Bytes read for the manifest of `root`, and its digest.
     fn read(remembered: &mut Remembered, root: &Path, now: SystemTime) -> (u64, casemate_core::Digest) {
         let bytes = AtomicU64::new(0);
-        let manifest = remembered.manifest(root, now, &|done| drop(bytes.fetch_max(done, Relaxed))).unwrap();
+        let count = |done| {
+            bytes.fetch_max(done, Relaxed);
+        };
+        let manifest = remembered.manifest(root, now, &count).unwrap();
         (bytes.into_inner(), manifest.digest())
     }
 
