@@ -1,5 +1,6 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod load_probe;
 pub mod signature;
 pub mod weights;
 
@@ -30,6 +31,7 @@ pub const KINDS: &[&str] = &[
     "ledger.verify",
     weights::KIND_APPROVAL,
     KIND_INTEGRITY_EVENT,
+    "provenance.load-probe",
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -39,7 +41,7 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature];
+pub const OF_MODELS: &[OfModel] = &[signature::signature, load_probe::load_probe];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];

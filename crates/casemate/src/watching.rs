@@ -19,8 +19,9 @@ use casemate_provenance::oms::chain::TrustedRoots;
 use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare_manifest};
 use casemate_provenance::oms::payload::{HashType, Signed};
 use casemate_provenance::oms::{self, Opened, Signer, Trusted};
-use casemate_provenance::{Manifest, Remembered, sha256};
+use casemate_provenance::{Manifest, Remembered, manifest, sha256};
 
+use crate::context::Project;
 use crate::exit::{Exit, Failure};
 use crate::verifying::{is_loadable, key_failure, read_signature, signature_name};
 
@@ -133,6 +134,27 @@ impl Believed {
         Ok(believed)
     }
 
+    /// Believes the holder of this key, which stands in no file.
+    pub fn key(key: VerifyingKey) -> Self {
+        Self { signers: vec![Signer::Key(key)], ..Self::nobody() }
+    }
+
+    /// Believes whom `[trust]` of the project names; nobody is left to be believed where it names no key.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub fn of(project: &Project) -> Result<Self, Failure> {
+        let trust = &project.config.trust;
+        let keys: Vec<PathBuf> = trust.keys.iter().map(|key| project.root.join(key)).collect();
+        let second = trust.pq_key.as_ref().map(|key| project.root.join(key));
+        Self::keys(&keys)?.with_second(second.as_deref(), second.is_some())
+    }
+
+    /// Whether nobody is believed: then nothing verifies.
+    pub fn is_nobody(&self) -> bool {
+        self.signers.is_empty()
+    }
+
     /// Reads the second signature with the key in `file`, and demands it if told to.
     ///
     /// # Errors
@@ -217,20 +239,21 @@ impl Target {
             Err(failure) => return Judgement::of(State::Unverifiable, failure.message),
         };
         let manifest = remembered.manifest(&self.path, SystemTime::now(), &|_| ());
-        let judgement = match (self.trust.open(&bytes), &manifest) {
+        self.judged(&bytes, manifest.as_ref())
+    }
+
+    /// What the signature file `bytes` says of a model that is `manifest`.
+    pub fn judged(&self, bytes: &[u8], manifest: Result<&Manifest, &manifest::Error>) -> Judgement {
+        let judgement = match (self.trust.open(bytes), manifest) {
             (Err(error), _) => Judgement::of(State::Altered, format!("`{}`: {error}", self.signature.display())),
             (Ok(_), Err(error)) => Judgement::of(State::Unverifiable, error.to_string()),
             (Ok(opened), Ok(manifest)) => self.compared(&opened.signed, manifest),
         };
-        Judgement {
-            signature: Some(sha256(&bytes)),
-            digest: manifest.ok().map(|manifest| manifest.digest()),
-            ..judgement
-        }
+        Judgement { signature: Some(sha256(bytes)), digest: manifest.ok().map(Manifest::digest), ..judgement }
     }
 
     /// What `manifest` is, held against a list that was signed.
-    pub fn compared(&self, signed: &Signed, manifest: &Manifest) -> Judgement {
+    fn compared(&self, signed: &Signed, manifest: &Manifest) -> Judgement {
         // What cannot be resolved is no place a signature file may be left out at.
         let root = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let name = signature_name(&root, &self.signature);

@@ -38,6 +38,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub struct Sinks {
     file: Option<(PathBuf, File)>,
+    /// Whether the file is all there is: nothing for people, and no other place for a line.
+    is_silent: bool,
     recorder: Option<Recorder>,
     workers: Vec<Worker>,
 }
@@ -67,26 +69,33 @@ impl Sinks {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn to_file(&mut self, path: &Path) -> Result<(), Failure> {
+    pub fn add_file(&mut self, path: &Path) -> Result<(), Failure> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.map_err(|error| Failure::not_evaluated(format!("`{}`: {error}", path.display())))?;
         self.file = Some((path.to_owned(), file));
         Ok(())
     }
 
+    /// Says nothing to people: for events that were provoked.
+    #[must_use]
+    pub fn silently(mut self) -> Self {
+        self.is_silent = true;
+        self
+    }
+
     /// Records every event in the ledger of `project`.
-    pub fn to_ledger(&mut self, project: Project) {
+    pub fn add_ledger(&mut self, project: Project) {
         self.recorder = Some(Recorder { project, waiting: VecDeque::new(), lost: 0, tried: Instant::now() });
     }
 
     /// Runs `command` in a shell for every event, the line on its standard input.
-    pub fn to_command(&mut self, command: &str) {
+    pub fn add_command(&mut self, command: &str) {
         let (name, command) = (format!("the command `{command}`"), command.to_owned());
         self.workers.push(Worker::start(name, move |line| run_command(&command, line)));
     }
 
     /// Posts every event to a web address.
-    pub fn to_webhook(&mut self, webhook: Webhook) {
+    pub fn add_webhook(&mut self, webhook: Webhook) {
         let name = webhook.shown();
         self.workers.push(Worker::start(name, move |line| {
             let mut tried = webhook.post(line.as_bytes());
@@ -116,7 +125,9 @@ impl Sinks {
         }
         let written = match &mut self.file {
             Some((path, file)) => {
-                context.say(&event.words());
+                if !self.is_silent {
+                    context.say(&event.words());
+                }
                 let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
                 written.map_err(|error| Failure::not_evaluated(format!("event: `{}`: {error}", path.display())))
             }
@@ -126,6 +137,7 @@ impl Sinks {
             context.complain(&failure);
             // Said once more where somebody may still see it.
             if self.file.is_some()
+                && !self.is_silent
                 && let Err(failure) = context.to_stdout(&line)
             {
                 context.complain(&failure);

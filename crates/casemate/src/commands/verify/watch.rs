@@ -1,7 +1,7 @@
 //! `casemate verify --watch`: goes on verifying, and tells of every change.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -26,19 +26,19 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let targets = targets(context, args)?;
     let mut sinks = Sinks::new();
     if let Some(path) = &watching.events {
-        sinks.to_file(path)?;
+        sinks.add_file(path)?;
     }
     for address in &watching.webhook {
-        sinks.to_webhook(Webhook::parse(address)?);
+        sinks.add_webhook(Webhook::parse(address)?);
     }
-    watching.on_event.iter().for_each(|command| sinks.to_command(command));
+    watching.on_event.iter().for_each(|command| sinks.add_command(command));
     if !watching.no_record
         && let Ok(project) = context.project(None)
         && state::State::exists(&project)
     {
         // A ledger that cannot be opened is said now, not with the first alert.
         state::State::open_existing(&project)?;
-        sinks.to_ledger(project);
+        sinks.add_ledger(project);
     }
     context.say(&format!(
         "watching {} models; each file is read again at least every {} s; Ctrl-C ends",
@@ -110,7 +110,10 @@ fn declared(project: &Project, args: &VerifyArgs) -> Result<Vec<Target>, Failure
             "no model of casemate.toml names a `signature`; name one, or watch a MODEL with --key or --roots",
         ));
     }
-    let trust = believed(project)?.with_legacy(args.allow_legacy);
+    let trust = Believed::of(project)?.with_legacy(args.allow_legacy);
+    if trust.is_nobody() {
+        return Err(Failure::usage("`[trust]` of casemate.toml names no key to check signatures with"));
+    }
     let target = |(model, signature): (&ModelConfig, &String)| Target {
         name: model.name.clone(),
         path: project.root.join(&model.path),
@@ -119,15 +122,4 @@ fn declared(project: &Project, args: &VerifyArgs) -> Result<Vec<Target>, Failure
         strict: args.strict,
     };
     Ok(signed.into_iter().map(target).collect())
-}
-
-/// Whom `[trust]` of the project says to believe.
-fn believed(project: &Project) -> Result<Believed, Failure> {
-    let trust = &project.config.trust;
-    let keys: Vec<PathBuf> = trust.keys.iter().map(|key| project.root.join(key)).collect();
-    if keys.is_empty() {
-        return Err(Failure::usage("`[trust]` of casemate.toml names no key to check signatures with"));
-    }
-    let second = trust.pq_key.as_ref().map(|key| project.root.join(key));
-    Believed::keys(&keys)?.with_second(second.as_deref(), second.is_some())
 }
