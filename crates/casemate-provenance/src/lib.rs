@@ -8,6 +8,7 @@
 
 mod json;
 
+pub mod checksums;
 pub mod files;
 pub mod hash;
 pub mod manifest;

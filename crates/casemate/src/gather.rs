@@ -1,6 +1,7 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
 pub mod load_probe;
+pub mod publisher;
 pub mod signature;
 pub mod weights;
 
@@ -32,6 +33,7 @@ pub const KINDS: &[&str] = &[
     weights::KIND_APPROVAL,
     KIND_INTEGRITY_EVENT,
     "provenance.load-probe",
+    "provenance.publisher",
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -41,7 +43,7 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature, load_probe::load_probe];
+pub const OF_MODELS: &[OfModel] = &[signature::signature, load_probe::load_probe, publisher::publisher];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];
