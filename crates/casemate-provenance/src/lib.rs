@@ -10,6 +10,7 @@
 
 mod json;
 
+pub mod checksums;
 pub mod files;
 pub mod hash;
 pub mod manifest;
@@ -37,5 +38,5 @@ pub use hash::{HashChoice, Hashes, Sha256, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};
 pub use mac::MacKey;
-pub use manifest::{Listing, Manifest, Snapshot, Stamp};
+pub use manifest::{Listing, Look, Manifest, Remembered, Snapshot, Stamp};
 pub use note::{Checkpoint, NoteKey};

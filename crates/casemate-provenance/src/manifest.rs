@@ -4,6 +4,7 @@
 //! binds contents alone, so it is never used as an id here. Finding the files is left to [`walk`]; signatures over a
 //! manifest are left to other modules. Unicode normalisation of names is not folded, only case.
 
+mod again;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{self, HashChoice, Hashes};
+
+pub use again::{Look, Remembered};
 
 /// Files a manifest may list.
 pub const ENTRIES_MAX: usize = 1 << 20;

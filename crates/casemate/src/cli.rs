@@ -1,6 +1,7 @@
 //! The command line: what can be asked, in the order of a model's life.
 
 mod signing;
+mod watching;
 
 use std::path::PathBuf;
 

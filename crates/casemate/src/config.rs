@@ -1,10 +1,14 @@
 //! `casemate.toml`: what the project says of itself.
 
+pub mod base;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use casemate_assess::ModelStage;
 use serde::Deserialize;
+
+use base::BaseConfig;
 
 /// The project's configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,6 +23,9 @@ pub struct Config {
     /// Its datasets.
     #[serde(default, rename = "dataset")]
     pub datasets: Vec<DatasetConfig>,
+    /// Models of others that its own build on.
+    #[serde(default, rename = "base")]
+    pub bases: Vec<BaseConfig>,
     /// Facts the tool cannot see for itself, kebab-case.
     #[serde(default)]
     pub system: BTreeMap<String, bool>,
@@ -116,6 +123,7 @@ impl Config {
     /// Refuses what would make two things one, or leave the project.
     fn check(&mut self) -> Result<(), String> {
         self.models.iter_mut().try_for_each(ModelConfig::check_baseline)?;
+        base::check(&mut self.bases, &self.models)?;
         let models = self.models.iter_mut().map(|model| ("model", &model.name, &mut model.path));
         let datasets = self.datasets.iter_mut().map(|dataset| ("dataset", &dataset.name, &mut dataset.path));
         let mut names = BTreeSet::new();

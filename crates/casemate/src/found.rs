@@ -51,6 +51,10 @@ pub fn facts<'a>(project: &Project, files: impl Iterator<Item = &'a ScannedFile>
             card(path).into_iter().for_each(&mut found);
         }
     }
+    // Whoever names a base has one; that there is none is never found, only declared.
+    if !project.config.bases.is_empty() {
+        found(&["third-party-base"]);
+    }
     if project.config.datasets.iter().any(|dataset| dataset.label.is_some()) {
         found(&["supervised"]);
     }

@@ -1,5 +1,7 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod load_probe;
+pub mod publisher;
 pub mod signature;
 pub mod weights;
 
@@ -19,6 +21,9 @@ use crate::models::FoundModel;
 use crate::report::RegistrationStatus;
 use crate::scanning::{PROBE_VERSION, Scanned, rules_digest};
 
+/// A change in the state of a watched model.
+pub const KIND_INTEGRITY_EVENT: &str = "provenance.integrity-event";
+
 /// Kinds of evidence this build can gather.
 pub const KINDS: &[&str] = &[
     "artifact.scan",
@@ -26,6 +31,9 @@ pub const KINDS: &[&str] = &[
     "catalogue.mapping",
     "ledger.verify",
     weights::KIND_APPROVAL,
+    KIND_INTEGRITY_EVENT,
+    "provenance.load-probe",
+    "provenance.publisher",
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -35,7 +43,7 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature];
+pub const OF_MODELS: &[OfModel] = &[signature::signature, load_probe::load_probe, publisher::publisher];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];
@@ -87,7 +95,7 @@ impl ModelProbe<'_> {
 const FINDINGS_MAX: usize = 2000;
 
 /// An empty record: who looked, at what, from when to when.
-fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp)) -> Evidence {
+pub fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp)) -> Evidence {
     Evidence {
         kind: kind.into(),
         probe: Probe { id: probe.into(), version: PROBE_VERSION.into() },
@@ -106,7 +114,8 @@ fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Timestamp
     }
 }
 
-fn count(n: usize) -> Fact {
+/// A number as a fact.
+pub fn count(n: usize) -> Fact {
     Fact::Count(n as u64)
 }
 

@@ -30,6 +30,7 @@ mod small_file;
 mod state;
 mod verifying;
 mod walk;
+mod watching;
 mod weights;
 
 use std::io::Write;
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Inventory(args) => interruptible(|| commands::inventory::run(&context, args)),
         Command::Keygen(args) => commands::keygen::run(&context, args),
         Command::Sign(args) => commands::sign::run(&context, args),
+        Command::Verify(args) if args.watching.watch => interruptible(|| commands::verify::watch::run(&context, args)),
         Command::Verify(args) => commands::verify::run(&context, args),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),

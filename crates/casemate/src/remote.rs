@@ -17,6 +17,7 @@ mod s3;
 pub(crate) mod sigv4;
 mod source;
 pub(crate) mod url;
+pub mod webhook;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

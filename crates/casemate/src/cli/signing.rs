@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::watching::WatchArgs;
+
 /// Arguments of `keygen`.
 #[derive(Args, Debug)]
 #[command(
@@ -85,17 +87,17 @@ pub struct SignArgs {
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --pq-signature model.pq.sig\n  casemate verify model/ --key hashivault://release\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed\nFormats: text json"
+    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --pq-signature model.pq.sig\n  casemate verify model/ --key hashivault://release\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n  casemate verify --watch --webhook https://alerts.example.com/hook\n  casemate verify model/ --key release.pub.pem --watch --events integrity.jsonl --on-event ./page-somebody\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed;\nwith --watch, by the state when it ends\nFormats: text json"
 )]
 pub struct VerifyArgs {
     /// Model: a directory or a file.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
+    #[arg(value_name = "MODEL", required_unless_present = "watch")]
+    pub model: Option<PathBuf>,
     /// The signature.
     #[arg(long, value_name = "FILE", default_value = "model.sig")]
     pub signature: PathBuf,
     /// Public key of the signer, PEM, or where a service keeps it: hashivault://NAME[?version=N], awskms:///KEY-ID.
-    #[arg(long, value_name = "PUB.pem|ADDRESS", required_unless_present = "roots", conflicts_with = "roots")]
+    #[arg(long, value_name = "PUB.pem|ADDRESS", required_unless_present_any = ["roots", "watch"], conflicts_with = "roots")]
     pub key: Option<PathBuf>,
     /// Authorities whose certificates count, PEM; no others do.
     #[arg(long, value_name = "CA.pem", requires = "identity")]
@@ -121,4 +123,7 @@ pub struct VerifyArgs {
     /// Read signatures of releases before v1.0 of the specification.
     #[arg(long)]
     pub allow_legacy: bool,
+    /// How to watch.
+    #[command(flatten)]
+    pub watching: WatchArgs,
 }

@@ -37,6 +37,13 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
+/// What a configuration says about models of others.
+const BASES: &str = "# Models of others that yours build on. source and revision: where it came from, at which commit (a branch or tag pins nothing).\n\
+     # What its publisher states of its files, kept here and not beside them: digest, files, checksums, or signature with key.\n\
+     # models: those of yours that build on it; all, where none are named.\n\
+     # [[base]]\n# name = \"their-model\"\n# path = \"base\"\n# source = \"hf://org/name\"\n# revision = \"0123456789abcdef0123456789abcdef01234567\"\n\
+     # files = { \"model.safetensors\" = \"sha256:…\", \"config.json\" = \"sha256:…\" }\n# checksums = \"base.SHA256SUMS\"\n\n";
+
 fn project_again(project: &Project) -> Project {
     Project {
         root: project.root.clone(),
@@ -69,6 +76,7 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
     if models.is_empty() {
         out.push_str("# [[model]]\n# name = \"my-model\"\n# path = \"model\"\n# stage = \"staged\"\n\n");
     }
+    out.push_str(BASES);
     out.push_str("# label: the column to learn, where there is one.\n");
     let tables = walk(".", &project.root).files.into_iter().map(|(shown, _)| shown);
     let tables: Vec<_> =

@@ -1,5 +1,7 @@
 //! `casemate verify`: is a model still what its signer signed?
 
+pub mod watch;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -42,8 +44,9 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
         require_pq: args.require_pq,
         allow_legacy: args.allow_legacy,
     };
-    let root = std::fs::canonicalize(&args.model)
-        .map_err(|error| Failure::usage(format!("`{}`: {error}", args.model.display())))?;
+    let Some(model) = &args.model else { return Err(Failure::usage("name the MODEL to verify")) };
+    let root =
+        std::fs::canonicalize(model).map_err(|error| Failure::usage(format!("`{}`: {error}", model.display())))?;
     let files = SignatureFiles::read(&args.signature, args.pq_signature.as_deref())?;
     let opened =
         files.open(&trusted).map_err(|error| Failure::integrity(format!("`{}`: {error}", args.signature.display())))?;

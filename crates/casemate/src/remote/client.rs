@@ -195,6 +195,18 @@ impl Client {
         Ok(Response { status: head.status.as_u16(), headers: head.headers, url: url.clone(), body })
     }
 
+    /// Posts `body` as JSON to `url`, once and without following redirects; the status that came.
+    ///
+    /// # Errors
+    /// When there was no answer, or it may not be sent there.
+    pub fn post_json(&self, url: &Url, body: &[u8]) -> Result<u16, Error> {
+        self.require_allowed(url, url)?;
+        self.requests.fetch_add(1, Relaxed);
+        let request = self.agents()?.anywhere.post(url.to_string()).header("content-type", "application/json");
+        let answer = request.send(body).map_err(|error| Error::from_ureq(url, error, self.settings.timeout))?;
+        Ok(answer.status().as_u16())
+    }
+
     /// Counts `n` bytes of a body.
     pub fn count(&self, n: u64) {
         self.bytes.fetch_add(n, Relaxed);

@@ -92,7 +92,7 @@ fn checks_at_the_same_time_all_get_their_evidence_in() {
     }
     let verified = casemate(digits.path(), &["ledger", "verify"]);
     assert_eq!(verified.code, 0, "{}", verified.stdout);
-    assert!(verified.stdout.starts_with("intact: 48 of 48"), "{}", verified.stdout);
+    assert!(verified.stdout.starts_with("intact: 60 of 60"), "{}", verified.stdout);
 }
 
 #[cfg(unix)]

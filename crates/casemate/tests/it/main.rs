@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod bases;
 mod cache;
 mod evasions;
 mod examples;
@@ -18,6 +19,7 @@ mod signing_certificates;
 mod signing_detached;
 mod signing_reference;
 mod waivers;
+mod watching;
 mod weights;
 
 use std::path::{Path, PathBuf};
