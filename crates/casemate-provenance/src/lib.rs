@@ -8,6 +8,7 @@
 
 mod json;
 
+pub mod digests;
 pub mod files;
 pub mod hash;
 pub mod manifest;
@@ -29,6 +30,7 @@ pub mod ledger;
 #[cfg(test)]
 mod testing;
 
+pub use digests::{Account, Draw, KnownDigests};
 pub use hash::{HashChoice, Hashes, Sha256, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 mod cache;
+mod digests;
 mod evasions;
 mod examples;
 mod failures;
