@@ -170,7 +170,7 @@ impl Manifest {
     ///
     /// `.git` and `.casemate` directly under the root are left out and named in `skipped`. A symbolic link that stays
     /// inside the root is followed and listed under its own name. Files are hashed in parallel, each thread holding
-    /// 256 KiB; beyond that, memory is the list of names and 16 MiB. `progress` gets the bytes hashed so far over all files.
+    /// 256 KiB; beyond that, memory is the list of names and 4 MiB. `progress` gets the bytes hashed so far over all files.
     ///
     /// # Errors
     /// [`Error`] names the first path that cannot be part of a manifest.
@@ -246,7 +246,7 @@ impl Listing {
     }
 
     /// The hashes of the files `wanted` by name, in order and in parallel; `None` for the others. Files that are `known` are read
-    /// only as far as they were drawn. Memory is 256 KiB a thread and at most 16 MiB more.
+    /// only as far as they were drawn. Memory is 256 KiB a thread and at most 4 MiB more.
     ///
     /// # Errors
     /// [`Error::Changed`] when a file is written to meanwhile, [`Error::ChangedUnseen`], [`Error::Unreadable`].

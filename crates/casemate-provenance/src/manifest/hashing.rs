@@ -1,6 +1,6 @@
 //! Hashes the files of a listing: those it must, on all cores, the large ones first.
 //!
-//! Memory does not grow with the model: 256 KiB a thread, and 8 MiB for each of at most two files that are hashed by several
+//! Memory does not grow with the model: 256 KiB a thread, and 2 MiB for each of at most two files that are hashed by several
 //! threads at once. A file that is written to meanwhile is an error, however it is hashed.
 
 use std::collections::HashMap;

@@ -157,5 +157,5 @@ fn percent(share: f64) -> String {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What is kept, what is not believed, and what happens when a file changed behind its times.
 
+#![cfg(unix)]
+
 use std::fs;
 use std::path::PathBuf;
 
