@@ -1,8 +1,9 @@
-//! `cargo xtask bench scan|weights`: the product beside the tools a user would pick instead, in one run, as ratios.
+//! `cargo xtask bench scan|weights|provenance`: what users run, beside the tools they would pick instead, in one run, as ratios.
 //!
 //! CPU seconds and peak memory are the operating system's own accounting of whole processes (GNU time); the smallest of
 //! several runs is printed, since other load can only add. Nothing here is asserted: these machines are noisy.
 
+mod provenance;
 mod scan;
 mod weights;
 
@@ -14,10 +15,27 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::tree::Tree;
 
 /// What one process took, the least of several runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     cpu_seconds: f64,
+    wall_seconds: f64,
     peak_kib: u64,
+}
+
+impl Cost {
+    /// The lesser of each.
+    fn least(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds.min(other.cpu_seconds),
+            wall_seconds: self.wall_seconds.min(other.wall_seconds),
+            peak_kib: self.peak_kib.min(other.peak_kib),
+        }
+    }
+
+    /// CPU seconds, to divide by: never nothing.
+    fn cpu(self) -> f64 {
+        self.cpu_seconds.max(0.01)
+    }
 }
 
 /// Runs the benchmark named in `arguments`.
@@ -28,7 +46,10 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     match arguments {
         [name] if name == "scan" => scan::run(tree).map(|()| ExitCode::SUCCESS),
         [name] if name == "weights" => weights::run(tree).map(|()| ExitCode::SUCCESS),
-        _ => bail!("which benchmark? there are `scan` and `weights`"),
+        [name, rest @ ..] if name == "provenance" => provenance::run(tree, rest).map(|()| ExitCode::SUCCESS),
+        // A peer of the one before, measured as a process of its own.
+        [name, files @ ..] if name == "blake3-loop" => provenance::blake3_loop(files).map(|()| ExitCode::SUCCESS),
+        _ => bail!("which benchmark? there are `scan`, `weights` and `provenance [--gib N]`"),
     }
 }
 
@@ -76,10 +97,7 @@ fn row(what: &str, runs: usize, ours: &[&str], peer: &[&str]) -> Result<()> {
             // The files are harmless. A peer that says otherwise is timed all the same, and the row says so.
             ensure!(code == 0 || command == peer, "{command:?} ended with {code}");
             peer_code = code;
-            *best = Some(best.map_or(cost, |known| Cost {
-                cpu_seconds: known.cpu_seconds.min(cost.cpu_seconds),
-                peak_kib: known.peak_kib.min(cost.peak_kib),
-            }));
+            *best = Some(best.map_or(cost, |known| known.least(cost)));
         }
     }
     let [Some(ours), Some(peer)] = best else { bail!("nothing was run") };
@@ -98,7 +116,7 @@ fn row(what: &str, runs: usize, ours: &[&str], peer: &[&str]) -> Result<()> {
 /// What one run of `command` took, and its exit code. GNU time counts in hundredths of a second.
 fn cost(command: &[&str]) -> Result<(Cost, i32)> {
     let output = Command::new("/usr/bin/time")
-        .args(["-f", "TIMES %U %S %M"])
+        .args(["-f", "TIMES %U %S %e %M"])
         .args(command)
         .stdout(Stdio::null())
         .output()
@@ -108,7 +126,8 @@ fn cost(command: &[&str]) -> Result<(Cost, i32)> {
     let mut words = line.split_whitespace();
     let mut seconds = || words.next().and_then(|word| word.parse::<f64>().ok()).context("figures of time");
     let cpu_seconds = seconds()? + seconds()?;
+    let wall_seconds = seconds()?;
     let peak_kib = words.next().and_then(|word| word.parse().ok()).context("peak of time")?;
     let code = output.status.code().with_context(|| format!("{command:?} was stopped: {text}"))?;
-    Ok((Cost { cpu_seconds, peak_kib }, code))
+    Ok((Cost { cpu_seconds, wall_seconds, peak_kib }, code))
 }

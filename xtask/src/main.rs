@@ -33,7 +33,9 @@ Commands:
   test [ARGUMENT...]      run all tests; arguments go to `cargo test`
   fuzz [TARGET...] [--seconds N | --minutes N] [--list]
                           fuzz the parsers, 10 seconds each unless told otherwise
-  bench scan              the scanner beside its peers, as ratios
+  bench scan | weights    the scanner beside its peers, as ratios
+  bench provenance [--gib N]
+                          signing and verifying beside the reference and bare hashes
   realworld [--keep]      scan the models in public packages; keep what was fetched
   help                    print this
 ";

@@ -13,7 +13,7 @@ use crate::python;
 use crate::tree::Tree;
 
 /// The reference implementation of OpenSSF Model Signing; its plain install lacks pyOpenSSL.
-const MODEL_SIGNING: &[&str] = &["model-signing==1.1.1", "pyopenssl==26.4.0", "cryptography==50.0.2"];
+pub const MODEL_SIGNING: &[&str] = &["model-signing==1.1.1", "pyopenssl==26.4.0", "cryptography==50.0.2"];
 
 /// Sets up and runs `cargo test --workspace` with `arguments`; its exit code is the result.
 ///

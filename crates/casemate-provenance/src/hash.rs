@@ -4,12 +4,26 @@
 //! whether they held still meanwhile, is the business of [`crate::manifest`].
 
 use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
 
 use aws_lc_rs::{digest, hmac};
 use casemate_core::{Digest, Hasher, Source, SourceExt};
 
-/// Bytes read at once; also the peak memory of one call.
-const BUFFER_BYTES: u64 = 1 << 20;
+/// Bytes read at once; also the memory of one call of [`hash`].
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Buffers of [`hash_wide`]: one is hashed while the next is filled.
+const WIDE_BUFFERS: usize = 2;
+
+/// Bytes [`hash_wide`] reads at once. What one core read another hashes from the cache they share: with 4 MiB a SHA-256 of 1 GiB
+/// took 1.55 CPU seconds, with 1 MiB 1.25, with 256 KiB 1.05, as much as one thread alone takes. BLAKE3 needs more to divide.
+fn wide_buffer_bytes(choice: HashChoice) -> usize {
+    match choice {
+        HashChoice::Blake3 => 1 << 20,
+        HashChoice::Sha256 | HashChoice::Sha256AndBlake3 => BUFFER_BYTES,
+    }
+}
 
 /// Which hashes to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +47,7 @@ pub struct Hashes {
     pub blake3: Option<Digest>,
 }
 
-/// The hashes of all bytes of `source`.
+/// The hashes of all bytes of `source`, by this thread alone.
 ///
 /// `progress` is called after each buffer with the number of bytes of this source done so far, the last time with all.
 ///
@@ -41,29 +55,119 @@ pub struct Hashes {
 /// Whatever the source reports, and `UnexpectedEof` when it holds fewer bytes than it said.
 pub fn hash(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Hashes> {
     let size_bytes = source.size_bytes();
-    let mut sha256 = (choice != HashChoice::Blake3).then(|| digest::Context::new(&digest::SHA256));
-    let mut blake3 = (choice != HashChoice::Sha256).then(blake3::Hasher::new);
-    let buffer_bytes = usize::try_from(size_bytes.min(BUFFER_BYTES)).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut buffer = vec![0; buffer_bytes];
+    let mut hashing = Hashing::new(choice);
+    let mut buffer = vec![0; usize::try_from(size_bytes).unwrap_or(usize::MAX).min(BUFFER_BYTES)];
     let mut done = 0;
     while done < size_bytes {
-        let filled = source.fill_at(done, &mut buffer)?;
-        // A source that grows while it is read gives no more than the length it was opened with.
-        let wanted = usize::try_from(size_bytes - done).unwrap_or(usize::MAX).min(filled);
-        let Some(bytes) = buffer.get(..wanted).filter(|bytes| !bytes.is_empty()) else {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        };
-        if let Some(sha256) = &mut sha256 {
-            sha256.update(bytes);
-        }
-        if let Some(blake3) = &mut blake3 {
-            blake3.update(bytes);
-        }
+        let bytes = read_next(source, done, &mut buffer)?;
+        hashing.update(bytes);
         done += bytes.len() as u64;
         progress(done);
     }
-    let blake3 = blake3.map(|hasher| Digest(*hasher.finalize().as_bytes()));
-    Ok(Hashes { size_bytes, sha256: sha256.map(finish), blake3 })
+    Ok(hashing.finish(size_bytes))
+}
+
+/// [`hash`] of one large source, by several threads: one reads ahead, SHA-256 and BLAKE3 run beside each other, and BLAKE3 on
+/// all cores. Holds 2 MiB at most.
+///
+/// # Errors
+/// Those of [`hash`].
+pub fn hash_wide(source: &dyn Source, choice: HashChoice, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Hashes> {
+    let size_bytes = source.size_bytes();
+    let mut hashing = Hashing::new(choice);
+    thread::scope(|scope| {
+        let (give_empty, take_empty) = channel();
+        let (give_full, take_full) = sync_channel(WIDE_BUFFERS);
+        for _ in 0..WIDE_BUFFERS {
+            let _ = give_empty.send(vec![0; wide_buffer_bytes(choice)]);
+        }
+        scope.spawn(move || read_ahead(source, &take_empty, &give_full));
+        let mut done = 0;
+        // Both ends are dropped with this loop, early or not, which ends the reader.
+        for read in take_full {
+            let (buffer, filled) = read?;
+            hashing.update_wide(buffer.get(..filled).unwrap_or_default());
+            done += filled as u64;
+            progress(done);
+            let _ = give_empty.send(buffer);
+        }
+        match done == size_bytes {
+            true => Ok(()),
+            false => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        }
+    })?;
+    Ok(hashing.finish(size_bytes))
+}
+
+/// A buffer and how much of it was filled.
+type Read = io::Result<(Vec<u8>, usize)>;
+
+/// Fills empty buffers with the bytes of `source` in order, until its end or an error.
+fn read_ahead(source: &dyn Source, empty: &Receiver<Vec<u8>>, full: &SyncSender<Read>) {
+    let mut done = 0;
+    while done < source.size_bytes()
+        && let Ok(mut buffer) = empty.recv()
+    {
+        let filled = read_next(source, done, &mut buffer).map(<[u8]>::len);
+        let step = *filled.as_ref().unwrap_or(&0) as u64;
+        if full.send(filled.map(|filled| (buffer, filled))).is_err() || step == 0 {
+            return;
+        }
+        done += step;
+    }
+}
+
+/// The bytes of `source` from `done` on, as many as `buffer` holds or as are left.
+fn read_next<'a>(source: &dyn Source, done: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    // A source that grows while it is read gives no more than the length it was opened with.
+    let wanted = usize::try_from(source.size_bytes() - done).unwrap_or(usize::MAX).min(buffer.len());
+    let bytes = buffer.get_mut(..wanted).unwrap_or_default();
+    match source.fill_at(done, bytes)? == wanted && wanted > 0 {
+        true => Ok(bytes),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// The hashes under way.
+struct Hashing {
+    sha256: Option<digest::Context>,
+    blake3: Option<blake3::Hasher>,
+}
+
+impl Hashing {
+    fn new(choice: HashChoice) -> Self {
+        Self {
+            sha256: (choice != HashChoice::Blake3).then(|| digest::Context::new(&digest::SHA256)),
+            blake3: (choice != HashChoice::Sha256).then(blake3::Hasher::new),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(blake3) = &mut self.blake3 {
+            blake3.update(bytes);
+        }
+    }
+
+    fn update_wide(&mut self, bytes: &[u8]) {
+        match (&mut self.sha256, &mut self.blake3) {
+            (Some(sha256), Some(blake3)) => {
+                rayon::join(|| sha256.update(bytes), || blake3.update_rayon(bytes));
+            }
+            (Some(sha256), None) => sha256.update(bytes),
+            (None, Some(blake3)) => {
+                blake3.update_rayon(bytes);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn finish(self, size_bytes: u64) -> Hashes {
+        let blake3 = self.blake3.map(|hasher| Digest(*hasher.finalize().as_bytes()));
+        Hashes { size_bytes, sha256: self.sha256.map(finish), blake3 }
+    }
 }
 
 /// The SHA-256 of all bytes of `source`; `progress` as for [`hash`].
@@ -167,6 +271,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn several_threads_come_to_the_same() {
+        let bytes: Vec<u8> = (0..13 * (1 << 20) + 5).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for cut in [0, 1, BUFFER_BYTES, 2 * BUFFER_BYTES + 1, bytes.len()] {
+            let source = MemorySource::new(&bytes[..cut]);
+            for choice in [HashChoice::Sha256, HashChoice::Blake3, HashChoice::Sha256AndBlake3] {
+                let seen = AtomicU64::new(0);
+                let hashes = hash_wide(&source, choice, &|done| seen.store(done, Ordering::Relaxed)).unwrap();
+                assert_eq!(hashes, hash(&source, choice, &|_| {}).unwrap());
+                assert_eq!(seen.load(Ordering::Relaxed), cut as u64);
+            }
+        }
+    }
+
     struct Short;
 
     impl Source for Short {
@@ -181,7 +299,9 @@ mod tests {
 
     #[test]
     fn a_source_that_ends_early_is_an_error_not_a_hash() {
-        let error = hash(&Short, HashChoice::Sha256, &|_| {}).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        for hash in [hash, hash_wide] {
+            let error = hash(&Short, HashChoice::Sha256, &|_| {}).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }

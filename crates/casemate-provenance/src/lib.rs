@@ -11,6 +11,7 @@
 mod json;
 
 pub mod checksums;
+pub mod digests;
 pub mod files;
 pub mod hash;
 pub mod manifest;
@@ -34,6 +35,7 @@ pub mod seal;
 #[cfg(test)]
 mod testing;
 
+pub use digests::{Account, Draw, KnownDigests};
 pub use hash::{HashChoice, Hashes, Sha256, sha256};
 pub use keys::{KeyPair, PublicKey};
 pub use ledger::{Ledger, LedgerSink, Trust, VerifyReport};

@@ -5,20 +5,20 @@
 //! manifest are left to other modules. Unicode normalisation of names is not folded, only case.
 
 mod again;
+mod hashing;
+mod stamp;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
-use casemate_core::{Digest, FileSource};
-use rayon::prelude::*;
+use casemate_core::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::digests::KnownDigests;
 use crate::hash::{self, HashChoice, Hashes};
+pub use stamp::Stamp;
 
 pub use again::{Look, Remembered};
 
@@ -133,6 +133,17 @@ pub enum Error {
         /// Which one.
         path: PathBuf,
     },
+    /// A file whose contents are others than those it was remembered with, though its size, times and inode are the same.
+    #[error(
+        "`{path}`{} has other contents than when it was last read, behind the same size, times and inode",
+        and_more(*more)
+    )]
+    ChangedUnseen {
+        /// The first.
+        path: PathBuf,
+        /// How many others.
+        more: usize,
+    },
     /// No file at all: an empty manifest would match any directory.
     #[error("`{path}` holds no files")]
     Empty {
@@ -161,13 +172,13 @@ impl Manifest {
     /// The manifest of the directory or single file `root`.
     ///
     /// `.git` and `.casemate` directly under the root are left out and named in `skipped`. A symbolic link that stays
-    /// inside the root is followed and listed under its own name. Files are hashed in parallel, each thread holding 1 MiB;
-    /// beyond that, memory is the list of names. `progress` gets the bytes hashed so far over all files.
+    /// inside the root is followed and listed under its own name. Files are hashed in parallel, each thread holding
+    /// 256 KiB; beyond that, memory is the list of names and 4 MiB. `progress` gets the bytes hashed so far over all files.
     ///
     /// # Errors
     /// [`Error`] names the first path that cannot be part of a manifest.
     pub fn of_path(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
-        Snapshot::take(root, progress).map(|snapshot| snapshot.manifest)
+        Snapshot::take(root, None, progress).map(|snapshot| snapshot.manifest)
     }
 
     /// The model's identity: SHA-256 of names, sizes and contents.
@@ -201,32 +212,6 @@ fn digest_of<'a>(entries: impl ExactSizeIterator<Item = (&'a str, u64, Digest)>)
         bytes.extend(sha256.0);
     }
     hash::sha256(&bytes)
-}
-
-fn hash_file(
-    file: &Path,
-    choice: HashChoice,
-    done: &AtomicU64,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<(Hashes, Stamp), Error> {
-    let unreadable = |source| Error::Unreadable { path: file.into(), source };
-    // The path is canonical: a link there by now has been put in the file's place.
-    let stamp = || std::fs::symlink_metadata(file).map(|metadata| Stamp::of(&metadata)).map_err(unreadable);
-    let before = stamp()?;
-    let source = FileSource::open(file).map_err(unreadable)?;
-    let seen = AtomicU64::new(0);
-    let count = |bytes: u64| {
-        let step = bytes - seen.swap(bytes, Ordering::Relaxed);
-        progress(done.fetch_add(step, Ordering::Relaxed) + step);
-    };
-    let hashes = hash::hash(&source, choice, &count).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Changed { path: file.into() },
-        _ => unreadable(source),
-    })?;
-    match before.is_file && before == stamp()? && before.size_bytes == hashes.size_bytes {
-        true => Ok((hashes, before)),
-        false => Err(Error::Changed { path: file.into() }),
-    }
 }
 
 /// The files of a model by name, before any is read.
@@ -263,43 +248,32 @@ impl Listing {
         name != "." && self.root.join(name) != *real
     }
 
-    /// The hashes of the files `wanted` by name, in order and in parallel, each thread holding 1 MiB; `None` for the others.
+    /// The hashes of the files `wanted` by name, in order and in parallel; `None` for the others. Files that are `known` are read
+    /// only as far as they were drawn. Memory is 256 KiB a thread and at most 4 MiB more.
     ///
     /// # Errors
-    /// [`Error::Changed`] when a file is written to meanwhile, [`Error::Unreadable`].
+    /// [`Error::Changed`] when a file is written to meanwhile, [`Error::ChangedUnseen`], [`Error::Unreadable`].
     pub fn hashes(
         &self,
         choice: HashChoice,
         wanted: &(dyn Fn(&str) -> bool + Sync),
+        known: Option<&KnownDigests>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Option<Hashes>>, Error> {
-        let hashed = self.hash(choice, wanted, progress)?;
+        let hashed = hashing::hash_files(&self.files, choice, wanted, known, progress)?;
         Ok(hashed.into_iter().map(|hashed| hashed.map(|(hashes, _)| hashes)).collect())
-    }
-
-    fn hash(
-        &self,
-        choice: HashChoice,
-        wanted: &(dyn Fn(&str) -> bool + Sync),
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Option<(Hashes, Stamp)>>, Error> {
-        let done = AtomicU64::new(0);
-        let one = |(name, file): &(String, PathBuf)| match wanted(name) {
-            true => hash_file(file, choice, &done, progress).map(Some),
-            false => Ok(None),
-        };
-        self.files.par_iter().map(one).collect()
     }
 }
 
 impl Snapshot {
-    /// The manifest of `root`, as [`Manifest::of_path`] makes it, with what tells whether it still holds.
+    /// The manifest of `root`, as [`Manifest::of_path`] makes it, with what tells whether it still holds; `known` as for
+    /// [`Listing::hashes`].
     ///
     /// # Errors
-    /// Those of [`Manifest::of_path`].
-    pub fn take(root: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
+    /// Those of [`Manifest::of_path`], [`Error::ChangedUnseen`].
+    pub fn take(root: &Path, known: Option<&KnownDigests>, progress: &(dyn Fn(u64) + Sync)) -> Result<Self, Error> {
         let listing = Listing::of_path(root)?;
-        let hashed = listing.hash(HashChoice::Sha256AndBlake3, &|_| true, progress)?;
+        let hashed = hashing::hash_files(&listing.files, HashChoice::Sha256AndBlake3, &|_| true, known, progress)?;
         let mut entries = Vec::with_capacity(hashed.len());
         let mut stamps = Vec::with_capacity(hashed.len());
         for ((path, _), hashed) in listing.files.iter().zip(hashed) {
@@ -343,44 +317,8 @@ impl Snapshot {
     }
 }
 
-/// What tells that a file was written to or replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    is_file: bool,
-    size_bytes: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: (u64, u64, i64, i64),
-}
-
-impl Stamp {
-    /// The stamp of a file with this metadata.
-    pub fn of(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt;
-        Self {
-            is_file: metadata.is_file(),
-            size_bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-impl Stamp {
-    /// Whether the file had been left alone for `margin` at `now`: any later change shows in its stamp, however coarse the clock
-    /// of the file system. Never on systems that do not say when an inode changed.
-    pub fn is_settled(&self, now: SystemTime, margin: Duration) -> bool {
-        #[cfg(unix)]
-        let changed = {
-            let (seconds, nanoseconds) = (u64::try_from(self.inode.2).ok(), u32::try_from(self.inode.3).ok());
-            seconds.zip(nanoseconds).and_then(|(s, ns)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(s, ns)))
-        };
-        #[cfg(not(unix))]
-        let changed: Option<SystemTime> = None;
-        changed.and_then(|changed| now.duration_since(changed).ok()).is_some_and(|age| age >= margin)
-    }
+fn and_more(more: usize) -> String {
+    if more > 0 { format!(" (and {more} more)") } else { String::new() }
 }
 
 /// Files and directories whose names fold to one; `A/x` and `a/y` meet in their directory.

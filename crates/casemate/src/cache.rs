@@ -2,31 +2,32 @@
 //!
 //! A kept verdict is found under everything it rests on: the bytes' digest, the path as shown (findings carry it, and detectors
 //! may read any of it), the rules, the limits, and the very executable. It can never be weaker than a scan:
-//! - entries are authenticated with a key of this project's state ([`MacKey`]) and bound to what they are about, so neither an
-//!   edited entry, nor one put in another's place, nor one that came with a repository is believed;
+//! - entries are believed only where this state's own key says so ([`store`]);
 //! - a file that changed while it was looked at, or just before, is not kept, nor is anything that could not be judged: that may
 //!   end otherwise;
 //! - what cannot be believed is scanned, and said.
 //!
-//! Without a state directory there is no cache. Entries are written beside their place and renamed, so runs may overlap.
+//! Without a state directory there is no cache. Digests of whole files are kept likewise ([`digests`]).
+
+pub mod digests;
+mod store;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use casemate_artifact::Verdict;
-use casemate_core::{Digest, FileSource, Finding, Limits, Source as _, SourceExt as _};
-use casemate_provenance::files::{create_anew, open_lock};
-use casemate_provenance::{MacKey, sha256};
+use casemate_core::{Digest, Finding, Limits};
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Project};
 use crate::report::{ArtifactReport, DigestSet};
 use crate::scanning::{ScannedFile, rules_digest};
 use crate::state::State;
+use store::{Bound, Kept, Store, digest};
 
 /// Entries kept, and their bytes together; beyond either the oldest go.
 const BOUND: Bound = Bound { entries: 20_000, bytes: 64 << 20 };
@@ -40,19 +41,12 @@ const SCAN_TIME_MIN: Duration = Duration::from_micros(250);
 
 /// Verdicts of earlier runs.
 pub struct Cache {
-    directory: PathBuf,
-    key: MacKey,
+    store: Store,
     /// What every verdict of this run rests on besides the file.
     basis: Digest,
     taken: AtomicU64,
     kept: AtomicU64,
     disbelieved: AtomicU64,
-}
-
-/// How much is kept.
-struct Bound {
-    entries: usize,
-    bytes: u64,
 }
 
 /// One verdict as it is kept.
@@ -90,30 +84,23 @@ impl Cache {
     }
 
     fn open_in(state: &Path, limits: &Limits) -> Result<Self, String> {
-        let directory = state.join("cache").join("verdicts");
-        for path in [state, &state.join("keys"), &state.join("cache"), &directory] {
-            if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
-                return Err(format!("`{}` is a link", path.display()));
-            }
-        }
         let build = build().ok_or("this build cannot be told from another")?;
-        fs::create_dir_all(&directory).map_err(|error| format!("`{}`: {error}", directory.display()))?;
-        // Two first runs at once must end up with one key.
-        let lock = open_lock(&state.join("create.lock")).map_err(|error| error.to_string())?;
-        lock.lock().map_err(|error| error.to_string())?;
-        let key = MacKey::load_or_create(&state.join("keys").join("cache.key")).map_err(|error| error.to_string())?;
+        let store = Store::open(state, "verdicts", ENTRY_BYTES_MAX)?;
         let basis = basis(rules_digest(), limits, &build);
         let none = AtomicU64::default;
-        Ok(Self { directory, key, basis, taken: none(), kept: none(), disbelieved: none() })
+        Ok(Self { store, basis, taken: none(), kept: none(), disbelieved: none() })
     }
 
     /// What an earlier scan, that read `weights` or not, said of the file shown as `path` with this content, if it is to be
     /// believed. The tensors themselves are not kept.
     pub fn get(&self, path: &str, size: u64, sha256: Digest, weights: bool) -> Option<ScannedFile> {
         let about = about(self.basis, path, size, sha256, weights);
-        let source = FileSource::open(&self.directory.join(about.to_string())).ok()?;
-        let entry = self.read(&source, about).filter(|entry| entry.is_about(path, size, sha256));
-        match entry {
+        let entry = match self.store.get(about) {
+            Kept::Nothing => return None,
+            Kept::Disbelieved => None,
+            Kept::Bytes(body) => serde_json::from_slice::<Entry>(&body).ok(),
+        };
+        match entry.filter(|entry| entry.is_about(path, size, sha256)) {
             Some(entry) => {
                 self.taken.fetch_add(1, Relaxed);
                 Some(entry.into_file())
@@ -125,16 +112,6 @@ impl Cache {
         }
     }
 
-    fn read(&self, source: &FileSource, about: Digest) -> Option<Entry> {
-        if source.size_bytes() > ENTRY_BYTES_MAX {
-            return None;
-        }
-        let bytes = source.bytes_at(0, ENTRY_BYTES_MAX).ok()?;
-        let (tag, body) = bytes.split_at_checked(64)?;
-        let tag: Digest = std::str::from_utf8(tag).ok()?.parse().ok()?;
-        self.key.verifies(&sealed(about, body), &tag).then(|| serde_json::from_slice(body).ok())?
-    }
-
     /// Keeps what a scan said of a file with this content, where that may be kept and is worth it. What cannot be written is
     /// scanned again next time.
     pub fn put(&self, file: &ScannedFile, sha256: Digest, weights: bool) {
@@ -144,18 +121,8 @@ impl Cache {
         let Some(entry) = Entry::of(file, sha256) else { return };
         let Ok(body) = serde_json::to_vec(&entry) else { return };
         let about = about(self.basis, &entry.path, entry.size, sha256, weights);
-        let mut bytes = self.key.tag(&sealed(about, &body)).to_string().into_bytes();
-        bytes.extend(body);
-        if bytes.len() as u64 > ENTRY_BYTES_MAX {
-            return;
-        }
-        let n = self.kept.fetch_add(1, Relaxed);
-        let temporary = self.directory.join(format!("{}-{n}.tmp", std::process::id()));
-        let written = create_anew(&temporary)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
-            .and_then(|()| fs::rename(&temporary, self.directory.join(about.to_string())));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
+        if self.store.put(about, &body) {
+            self.kept.fetch_add(1, Relaxed);
         }
     }
 
@@ -164,7 +131,7 @@ impl Cache {
         let (taken, kept) = (self.taken.load(Relaxed), self.kept.load(Relaxed));
         context.mention(&format!("{taken} verdicts taken from earlier runs, {kept} kept"));
         if kept > 0 {
-            evict(&self.directory, &BOUND);
+            self.store.evict(&BOUND);
         }
         let disbelieved = self.disbelieved.load(Relaxed);
         (disbelieved > 0).then(|| {
@@ -248,20 +215,6 @@ fn about(basis: Digest, path: &str, size: u64, sha256: Digest, weights: bool) ->
     digest(&[b"casemate-verdict-v2", &basis.0, path.as_bytes(), &size.to_be_bytes(), &sha256.0, &[u8::from(weights)]])
 }
 
-/// The digest of all parts, each behind its length.
-fn digest(parts: &[&[u8]]) -> Digest {
-    let mut bytes = Vec::new();
-    for part in parts {
-        bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part);
-    }
-    sha256(&bytes)
-}
-
-fn sealed(about: Digest, body: &[u8]) -> Vec<u8> {
-    [about.0.as_slice(), body].concat()
-}
-
 /// What tells this executable from every other: where and when its file came to be.
 #[cfg(unix)]
 fn build() -> Option<Vec<u8>> {
@@ -275,33 +228,6 @@ fn build() -> Option<Vec<u8>> {
 #[cfg(not(unix))]
 fn build() -> Option<Vec<u8>> {
     None
-}
-
-/// Removes the oldest files of `directory` until three quarters of the bound are left, where it is passed.
-fn evict(directory: &Path, bound: &Bound) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
-        })
-        .collect();
-    let mut bytes: u64 = files.iter().map(|(_, size, _)| size).sum();
-    if files.len() <= bound.entries && bytes <= bound.bytes {
-        return;
-    }
-    files.sort();
-    let mut left = files.len();
-    for (_, size, path) in files {
-        if left <= bound.entries / 4 * 3 && bytes <= bound.bytes / 4 * 3 {
-            return;
-        }
-        // Another run may have removed it already.
-        let _ = fs::remove_file(path);
-        left -= 1;
-        bytes -= size;
-    }
 }
 
 #[cfg(test)]

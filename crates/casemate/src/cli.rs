@@ -9,7 +9,7 @@ use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
-pub use signing::{HashKind, KeyKind, KeygenArgs, SignArgs, VerifyArgs};
+pub use signing::{HashKind, KeyKind, KeygenArgs, ReuseArgs, SignArgs, VerifyArgs};
 
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
 #[derive(Parser, Debug)]

@@ -12,7 +12,7 @@ use casemate_assess::Catalogue;
 use casemate_core::{
     Digest, Evidence, Fact, Input, Measurement, Method, Outcome, Probe, Record, Subject, SubjectKind, Timestamp,
 };
-use casemate_provenance::{Manifest, VerifyReport, sha256};
+use casemate_provenance::{Account, Manifest, VerifyReport, sha256};
 
 use crate::context::{Context, Project};
 use crate::exit::Failure;
@@ -62,6 +62,8 @@ pub struct ModelProbe<'a> {
     pub model: &'a FoundModel,
     /// Its files as they were scanned.
     pub manifest: &'a Manifest,
+    /// How many of them were read for that.
+    pub hashing: Account,
 }
 
 /// What a probe of a project may look at.
@@ -114,6 +116,15 @@ pub fn record(kind: &str, probe: &str, subject: Subject, span: (Timestamp, Times
     }
 }
 
+/// How far a record about files rests on bytes that were read in this run.
+fn read_facts(hashing: Account) -> [(&'static str, Fact); 3] {
+    [
+        ("files_read", Fact::Count(hashing.files_read)),
+        ("files_from_cache", Fact::Count(hashing.files_from_cache)),
+        ("bytes_read", Fact::Count(hashing.bytes_read)),
+    ]
+}
+
 /// A number as a fact.
 pub fn count(n: usize) -> Fact {
     Fact::Count(n as u64)
@@ -148,7 +159,8 @@ pub fn scan(
         ("self_test_planted", Fact::Count(self_test.0)),
         ("self_test_caught", Fact::Count(self_test.1)),
     ];
-    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    evidence.facts =
+        facts.into_iter().chain(read_facts(scanned.hashing)).map(|(name, fact)| (name.to_owned(), fact)).collect();
     evidence.inputs = vec![Input { name: "rules".into(), digest: rules_digest() }];
     evidence.findings = scanned.findings();
     let left_out = evidence.findings.len().saturating_sub(FINDINGS_MAX);

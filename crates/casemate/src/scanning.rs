@@ -10,7 +10,7 @@ use casemate_artifact::weights::WeightObject;
 use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
-use casemate_provenance::{Manifest, Snapshot, Stamp, hash, sha256};
+use casemate_provenance::{Account, KnownDigests, Manifest, Snapshot, Stamp, hash, sha256};
 use rayon::prelude::*;
 
 use crate::cache::Cache;
@@ -38,6 +38,8 @@ pub struct Scanned {
     pub incomplete: bool,
     /// Whether weights were read.
     pub weights_read: bool,
+    /// How many of the files were read for their digests, where the model was scanned whole.
+    pub hashing: Account,
     /// Findings about the whole, from a comparison; they change no file's verdict, which is about its content.
     pub others: Vec<Finding>,
 }
@@ -87,6 +89,8 @@ pub struct ModelScan<'a> {
     pub cache: Option<&'a Cache>,
     /// Weights of a model with at most so many bytes are read.
     pub weights_bytes_max: u64,
+    /// Digests of earlier runs, which must be drawn whole: verdicts are about bytes that were read.
+    pub known: &'a KnownDigests,
 }
 
 /// Digest over everything a scan verdict rests on besides the bytes: rule files, detectors, formats, version.
@@ -201,7 +205,7 @@ pub fn scan_model(
     path: &Path,
     with: ModelScan<'_>,
 ) -> Result<(Manifest, Scanned), ManifestError> {
-    let snapshot = Snapshot::take(path, &|_| ())?;
+    let snapshot = Snapshot::take(path, Some(with.known), &|_| ())?;
     let weights = snapshot.manifest.size_bytes() <= with.weights_bytes_max;
     let cache = with.cache;
     let root = shown.trim_end_matches('/');
@@ -222,6 +226,7 @@ pub fn scan_model(
     let settings = ScanSettings { limits: with.limits, hash: false, weights, cache, known: Some(&digests) };
     let mut scanned = scan_files(context, &files, settings);
     snapshot.still_holds()?;
+    scanned.hashing = with.known.account();
     scanned.skipped = snapshot
         .manifest
         .skipped

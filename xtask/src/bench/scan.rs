@@ -109,7 +109,7 @@ fn measure(command: &[&str], starts: u32) -> Result<Cost> {
     for _ in 0..3 {
         let (cost, code) = repeated(command, starts)?;
         ensure!(code == 0, "{command:?} ended with {code}");
-        best = Some(best.filter(|best| best.cpu_seconds <= cost.cpu_seconds).unwrap_or(cost));
+        best = Some(best.map_or(cost, |best| best.least(cost)));
     }
     best.ok_or_else(|| anyhow!("nothing was run"))
 }
@@ -120,7 +120,9 @@ fn repeated(command: &[&str], starts: u32) -> Result<(Cost, i32)> {
     let script = r#"n=$1; shift; while [ "$n" -gt 1 ]; do "$@" >/dev/null 2>&1; n=$((n - 1)); done; exec "$@""#;
     let shell = ["sh", "-c", script, "sh", count.as_str()];
     let (whole, code) = cost(&if starts > 1 { [&shell[..], command].concat() } else { command.to_vec() })?;
-    Ok((Cost { cpu_seconds: whole.cpu_seconds / f64::from(starts), peak_kib: whole.peak_kib }, code))
+    let each = |seconds: f64| seconds / f64::from(starts);
+    let (cpu_seconds, wall_seconds) = (each(whole.cpu_seconds), each(whole.wall_seconds));
+    Ok((Cost { cpu_seconds, wall_seconds, ..whole }, code))
 }
 
 struct Inputs {

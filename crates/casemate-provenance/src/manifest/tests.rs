@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::digests::{Draw, KnownDigests};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -171,6 +173,58 @@ mod unix {
         let result = Manifest::of_path(dir.path(), &|_| fs::write(&path, "y".repeat(10)).unwrap());
         assert!(matches!(result, Err(Error::Changed { .. })), "same size, other bytes");
     }
+
+    /// Every way a file is hashed: by one thread or several, alone or among others, each choice of hashes, known before or not.
+    #[test]
+    fn a_file_that_changes_is_refused_however_it_is_hashed() {
+        let later = SystemTime::now() + Duration::from_secs(100);
+        for (bytes, beside) in [(10, 0), (5 << 20, 0), (17 << 20, 0), (17 << 20, 6 << 20)] {
+            let dir = tree(&[("beside", &"y".repeat(beside)), ("model", &"x".repeat(bytes))]);
+            let path = dir.path().join("model");
+            let listing = Listing::of_path(dir.path()).unwrap();
+            for choice in [HashChoice::Sha256, HashChoice::Blake3, HashChoice::Sha256AndBlake3] {
+                let first = KnownDigests::new([], Draw::all(), later);
+                listing.hashes(choice, &|_| true, Some(&first), &|_| ()).unwrap();
+                let again = KnownDigests::new(first.for_next_run(false), Draw::all(), later + Duration::from_secs(1));
+                for known in [None, Some(&again)] {
+                    let touch =
+                        |_| fs::File::options().append(true).open(&path).unwrap().set_len(bytes as u64).unwrap();
+                    let touch = |done| {
+                        // The clock of inodes ticks every few milliseconds.
+                        std::thread::sleep(Duration::from_millis(5));
+                        touch(done);
+                    };
+                    let result = listing.hashes(choice, &|name| name == "model", known, &touch);
+                    assert!(matches!(result, Err(Error::Changed { path }) if path.ends_with("model")), "{choice:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_threads_give_what_one_gives_in_order() {
+        let dir = tree(&[("big", &"b".repeat(40 << 20)), ("huge", &"h".repeat(17 << 20)), ("small", "s")]);
+        for n in 0..50 {
+            fs::write(dir.path().join(format!("{n:03}")), vec![7; n * 10_000]).unwrap();
+        }
+        let listing = Listing::of_path(dir.path()).unwrap();
+        let seen = Mutex::new(0);
+        let progress = |done| {
+            let mut seen = seen.lock().unwrap();
+            *seen = u64::max(*seen, done);
+        };
+        let hashes = listing.hashes(HashChoice::Sha256AndBlake3, &|_| true, None, &progress).unwrap();
+        for ((_, path), hashes) in listing.files.iter().zip(&hashes) {
+            let bytes = fs::read(path).unwrap();
+            let expected = Hashes {
+                size_bytes: bytes.len() as u64,
+                sha256: Some(hash::sha256(&bytes)),
+                blake3: Some(Digest(*blake3::hash(&bytes).as_bytes())),
+            };
+            assert_eq!(*hashes, Some(expected), "{}", path.display());
+        }
+        assert_eq!(seen.into_inner().unwrap(), hashes.iter().flatten().map(|hashes| hashes.size_bytes).sum::<u64>());
+    }
 }
 
 proptest! {
@@ -206,7 +260,7 @@ fn a_snapshot_notices_what_is_added_replaced_or_written_to() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), b"one").unwrap();
         fs::write(dir.path().join("b"), b"two").unwrap();
-        let snapshot = Snapshot::take(dir.path(), &|_| ()).unwrap();
+        let snapshot = Snapshot::take(dir.path(), None, &|_| ()).unwrap();
         snapshot.still_holds().unwrap();
         change(dir.path());
         assert!(matches!(snapshot.still_holds(), Err(Error::Changed { .. })), "change {n}");

@@ -10,6 +10,7 @@ use casemate_core::Digest;
 
 use super::payload::{HashType, IGNORED_BY_DEFAULT, Resource, Signed};
 use super::{names, shards};
+use crate::digests::KnownDigests;
 use crate::hash::Hashes;
 use crate::manifest::{self, Listing, Manifest, Skipped};
 
@@ -21,6 +22,8 @@ pub struct CompareSettings<'a> {
     pub signature_name: Option<&'a str>,
     /// Whether a program may load or run the file at this path.
     pub is_loadable: &'a (dyn Fn(&Path) -> bool + Sync),
+    /// Digests of earlier runs; files are read only as far as these do not say or were drawn.
+    pub known: Option<&'a KnownDigests>,
     /// Bytes hashed so far.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -44,7 +47,7 @@ pub struct Comparison {
     pub uncovered: Vec<String>,
     /// Files behind symbolic links, where the signer allowed none; they are compared all the same.
     pub links: Vec<String>,
-    /// Signed files nobody looked at, in a partial comparison.
+    /// Files nobody looked at, in a partial comparison: signed ones, and ignored ones.
     pub unchecked: Vec<String>,
     /// Files asked for that the list does not name.
     pub unsigned: Vec<String>,
@@ -58,7 +61,8 @@ impl Comparison {
     }
 }
 
-/// Lists `root` for signing: its files sorted by component, the default paths apart, `ignored` left out.
+/// Lists `root` for signing: its files sorted by component, the default paths apart, `ignored` left out; files that are `known`
+/// are read only as far as they were drawn.
 ///
 /// # Errors
 /// When a file cannot be part of a list or read, and when nothing is left to sign.
@@ -66,6 +70,7 @@ pub fn list(
     root: &Path,
     hash_type: HashType,
     ignored: &[String],
+    known: Option<&KnownDigests>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Signed, ListError> {
     let listing = Listing::of_path(root)?;
@@ -75,7 +80,7 @@ pub fn list(
             return Err(ListError::Ignored { path: path.clone(), why });
         }
     }
-    let hashes = listing.hashes(hash_type.choice(), &|name| !names::is_under(name, ignored), progress)?;
+    let hashes = listing.hashes(hash_type.choice(), &|name| !names::is_under(name, ignored), known, progress)?;
     let (mut resources, mut also_covers, mut links) = (Vec::new(), Vec::new(), 0);
     for (file, hashes) in listing.files.iter().zip(&hashes) {
         let Some(digest) = hashes.as_ref().and_then(|hashes| digest(hashes, hash_type)) else { continue };
@@ -138,7 +143,7 @@ pub fn compare(signed: &Signed, root: &Path, settings: &CompareSettings<'_>) -> 
     let wanted = |name: &str| covered.contains_key(name) && settings.wants(name);
     let hashes = match &signed.sharded {
         Some(sharded) => shards::hashes(&listing, sharded, &wanted, settings.progress)?,
-        None => listing.hashes(signed.hash_type.choice(), &wanted, settings.progress)?,
+        None => listing.hashes(signed.hash_type.choice(), &wanted, settings.known, settings.progress)?,
     };
     let seen = listing.files.iter().zip(&hashes).map(|(file, hashes)| Seen {
         name: &file.0,
@@ -215,6 +220,10 @@ fn judge(signed: &Signed, seen: &[Seen<'_>], skipped: &[Skipped], settings: &Com
             // Where the signer looked behind the default paths as well, a new file there was not signed.
             None if signed.covers_defaults && names::is_under(name, &by_default) && !names::is_under(name, &chosen) => {
                 &mut comparison.added
+            }
+            // Telling whether it can be loaded takes reading it, and it was not asked for.
+            None if names::is_under(name, &signed.ignore_paths) && !settings.partial.is_empty() => {
+                &mut comparison.unchecked
             }
             None if names::is_under(name, &signed.ignore_paths) => match (settings.is_loadable)(real) {
                 true => &mut comparison.uncovered_loadable,

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::compare::{CompareSettings, Comparison, compare, list};
 use super::payload::{HashType, Resource};
 use super::*;
+use crate::digests::{Draw, KnownDigests};
 use crate::keys::signing::{KeyType, SigningKey};
 
 struct Model {
@@ -36,7 +37,7 @@ impl Model {
     }
 
     fn listed(&self) -> Signed {
-        list(self.path(), HashType::Sha256, &[], &|_| ()).unwrap()
+        list(self.path(), HashType::Sha256, &[], None, &|_| ()).unwrap()
     }
 
     fn trusted(&self) -> Trusted {
@@ -70,7 +71,8 @@ fn with<'a>(key: &'a SigningKey, pq_key: Option<&'a SigningKey>) -> SignWith<'a>
 
 fn compared_at(signed: &Signed, root: &Path, partial: &[String]) -> Comparison {
     let is_loadable = |path: &Path| path.extension().is_some_and(|ending| ending == "pkl");
-    let settings = CompareSettings { partial, signature_name: None, is_loadable: &is_loadable, progress: &|_| () };
+    let settings =
+        CompareSettings { partial, signature_name: None, is_loadable: &is_loadable, known: None, progress: &|_| () };
     compare(signed, root, &settings).unwrap()
 }
 
@@ -116,7 +118,7 @@ fn what_was_signed_verifies_and_every_difference_is_named() {
 fn a_single_file_is_named_by_a_dot() {
     let model = Model::new();
     let file = model.path().join("weights.safetensors");
-    let signed = list(&file, HashType::Blake3, &[], &|_| ()).unwrap();
+    let signed = list(&file, HashType::Blake3, &[], None, &|_| ()).unwrap();
     assert_eq!(signed.resources[0].name, ".");
     let opened = open(&sign(signed, with(&model.key, None)).unwrap(), &model.trusted()).unwrap();
     assert!(compared_at(&opened.signed, &file, &[]).holds());
@@ -173,6 +175,25 @@ fn a_partial_comparison_says_what_it_did_not_look_at() {
     assert_eq!((comparison.equal, comparison.unchecked.len()), (1, 5));
     let comparison = compared_at(&opened.signed, model.path(), &["nowhere".into()]);
     assert_eq!((comparison.holds(), comparison.unsigned), (false, vec!["nowhere".to_owned()]));
+}
+
+#[test]
+fn a_partial_comparison_reads_the_files_it_is_asked_for_and_no_others() {
+    let model = Model::new();
+    let signed = Signed { covers_defaults: false, ..open(&model.bundle(), &model.trusted()).unwrap().signed };
+    fs::write(model.path().join(".github/cache"), "ignored, and not signed").unwrap();
+    let known = KnownDigests::new([], Draw::all(), std::time::SystemTime::now());
+    let settings = CompareSettings {
+        partial: &["x/y".into()],
+        signature_name: None,
+        is_loadable: &|path| panic!("{} was to be read", path.display()),
+        known: Some(&known),
+        progress: &|_| (),
+    };
+    let comparison = compare(&signed, model.path(), &settings).unwrap();
+    assert!(comparison.holds());
+    assert!(comparison.unchecked.contains(&".github/cache".to_owned()));
+    assert_eq!((known.account().files_read, known.account().bytes_read), (1, 4));
 }
 
 #[cfg(unix)]

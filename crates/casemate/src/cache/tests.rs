@@ -1,9 +1,11 @@
 //! What makes a kept verdict another's, or none.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use casemate_artifact::RULE_FILES;
 use casemate_core::{MemorySource, Severity};
+use casemate_provenance::sha256;
 
 use super::*;
 use crate::scanning::{ScanSettings, digest_of_rules, scan_source};
@@ -31,7 +33,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
 }
 
 fn entries(cache: &Cache) -> Vec<PathBuf> {
-    fs::read_dir(&cache.directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    fs::read_dir(&cache.store.directory).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 #[test]
@@ -148,23 +150,23 @@ fn what_could_not_be_judged_and_what_was_quick_is_not_kept() {
 
 #[test]
 fn the_oldest_entries_go_first() {
-    let directory = tempfile::tempdir().unwrap();
+    let (_state, cache) = cache();
+    let directory = &cache.store.directory;
     let now = SystemTime::now();
     for age in 0..8u64 {
-        let file = fs::File::create(directory.path().join(age.to_string())).unwrap();
+        let file = fs::File::create(directory.join(age.to_string())).unwrap();
         file.set_len(10).unwrap();
         file.set_modified(now - Duration::from_secs(age)).unwrap();
     }
     let left = || {
-        let mut left: Vec<_> =
-            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         left
     };
-    evict(directory.path(), &Bound { entries: 8, bytes: 80 });
+    cache.store.evict(&Bound { entries: 8, bytes: 80 });
     assert_eq!(left().len(), 8);
-    evict(directory.path(), &Bound { entries: 8, bytes: 40 });
+    cache.store.evict(&Bound { entries: 8, bytes: 40 });
     assert_eq!(left(), ["0", "1", "2"]);
-    evict(directory.path(), &Bound { entries: 1, bytes: 40 });
+    cache.store.evict(&Bound { entries: 1, bytes: 40 });
     assert!(left().is_empty());
 }

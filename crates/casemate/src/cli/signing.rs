@@ -46,10 +46,45 @@ pub enum HashKind {
     Blake3,
 }
 
+/// How far digests of earlier runs are believed; in a project with a ledger there are some.
+#[derive(Args, Debug)]
+pub struct ReuseArgs {
+    /// Read every file, also those that are known from earlier runs.
+    #[arg(long)]
+    pub full: bool,
+    /// Known files that are drawn at random and read all the same.
+    #[arg(long, value_name = "PERCENT", default_value = "0.5", conflicts_with = "full", value_parser = Share::parse)]
+    pub sample: Share,
+    /// Seed of the draw [default: a fresh one, which is printed].
+    #[arg(long, value_name = "N", conflicts_with = "full")]
+    pub seed: Option<u64>,
+}
+
+/// A share in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// A share given in percent, with at most four digits behind the point.
+    fn parse(text: &str) -> Result<Self, String> {
+        let number =
+            |digits: &str| digits.parse::<u32>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let fraction = number(fraction).filter(|_| fraction.len() <= 4).zip(u32::try_from(fraction.len()).ok());
+        let millionths = number(whole).zip(fraction).and_then(|(whole, (fraction, digits))| {
+            whole.checked_mul(10_000)?.checked_add(fraction * 10u32.pow(4 - digits))
+        });
+        match millionths {
+            Some(share @ 1..=1_000_000) => Ok(Self(share)),
+            _ => Err("a percentage above 0 and up to 100, such as 0.5 or 12".into()),
+        }
+    }
+}
+
 /// Arguments of `sign`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate sign model/ --key release.pem\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --signature model.sig\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --pq-detached\n  casemate sign model/ --key hashivault://release\n  casemate sign model/ --key awskms:///alias/release\n\nKeys in services: hashivault://NAME reads VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT, VAULT_CLIENT_TIMEOUT and TRANSIT_SECRET_ENGINE_PATH; awskms://[HOST]/KEY-ID reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_ENDPOINT_URL_KMS\n\nThe signature is an OpenSSF Model Signing v1.0 bundle; `model_signing verify key` of the reference verifies it"
+    after_help = "Examples:\n  casemate sign model/ --key release.pem\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --signature model.sig\n  casemate sign model/ --key release.pem --pq-key release-pq.pem --pq-detached\n  casemate sign model/ --key hashivault://release\n  casemate sign model/ --key awskms:///alias/release\n\nKeys in services: hashivault://NAME reads VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT, VAULT_CLIENT_TIMEOUT and TRANSIT_SECRET_ENGINE_PATH; awskms://[HOST]/KEY-ID reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_ENDPOINT_URL_KMS\n\nThe signature is an OpenSSF Model Signing v1.0 bundle; `model_signing verify key` of the reference verifies it\n\nIn a project with a ledger, files that did not change since an earlier run are not read again, a random sample apart; --full reads all, as a release should"
 )]
 pub struct SignArgs {
     /// Model: a directory or a file.
@@ -82,12 +117,15 @@ pub struct SignArgs {
     /// File that holds the password of encrypted keys (its first line).
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// What is read.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
 }
 
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --pq-signature model.pq.sig\n  casemate verify model/ --key hashivault://release\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n  casemate verify --watch --webhook https://alerts.example.com/hook\n  casemate verify model/ --key release.pub.pem --watch --events integrity.jsonl --on-event ./page-somebody\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed;\nwith --watch, by the state when it ends\nFormats: text json"
+    after_help = "Examples:\n  casemate verify model/ --signature model.sig --key release.pub.pem\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --require-pq\n  casemate verify model/ --key release.pub.pem --pq-key release-pq.pub.pem --pq-signature model.pq.sig\n  casemate verify model/ --key hashivault://release\n  casemate verify model/ --roots company-ca.pem --identity release@example.com\n  casemate verify model/ --key release.pub.pem --partial config.json\n  casemate verify model/ --key release.pub.pem --full    every file is read, before loading\n  casemate verify --watch --webhook https://alerts.example.com/hook\n  casemate verify model/ --key release.pub.pem --watch --events integrity.jsonl --on-event ./page-somebody\n\nNames every file that was changed, added or removed, and every one the signature does not cover.\n\nIn a project with a ledger, files that did not change since an earlier run are not read again, a random sample apart; --full reads all.\nExit codes: 0 verified · 2 usage · 3 a file cannot be read · 4 signature or files are not as signed;\nwith --watch, by the state when it ends\nFormats: text json"
 )]
 pub struct VerifyArgs {
     /// Model: a directory or a file.
@@ -126,4 +164,7 @@ pub struct VerifyArgs {
     /// How to watch.
     #[command(flatten)]
     pub watching: WatchArgs,
+    /// What is read.
+    #[command(flatten)]
+    pub reuse: ReuseArgs,
 }

@@ -7,10 +7,11 @@ use casemate_artifact::weights::compare::compare;
 use casemate_artifact::{Verdict, self_test, weights};
 use casemate_assess::gate::GateOutcome;
 use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Record, Severity};
-use casemate_provenance::{Manifest, VerifyReport};
+use casemate_provenance::{Draw, Manifest, VerifyReport};
 use serde_json::json;
 
 use crate::cache::Cache;
+use crate::cache::digests::DigestCache;
 use crate::cli::{CheckArgs, Format};
 use crate::comparison;
 use crate::context::{Context, Project};
@@ -65,7 +66,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let census = models::census(context, &project)?;
     let datasets = models::datasets(&project)?;
     let cache = (!args.no_cache).then(|| Cache::open(context, &project, &limits)).flatten();
-    let mut scanned = scan_models(context, &census.models, &limits, cache.as_ref())?;
+    let mut scanned = scan_models(context, &project, &census.models, &limits, cache.as_ref())?;
     let mut batch = evidence(context, &scanned, started);
     let records = state.records()?;
     batch.extend(weights_diffs(context, &records, &mut scanned, started)?);
@@ -139,6 +140,7 @@ pub fn refuse_damaged(verified: &VerifyReport) -> Result<(), Failure> {
 
 fn scan_models(
     context: &Context,
+    project: &Project,
     found: &[FoundModel],
     limits: &Limits,
     cache: Option<&Cache>,
@@ -151,9 +153,14 @@ fn scan_models(
             Some(_) => (None, u64::MAX),
             None => (cache, WEIGHTS_BYTES_MAX),
         };
-        let with = ModelScan { limits, cache, weights_bytes_max };
-        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, with)
-            .map_err(|error| Failure::not_evaluated(format!("model `{}`: {error}", model.name)))?;
+        let root = std::fs::canonicalize(&model.path).unwrap_or_else(|_| model.path.clone());
+        let digests = DigestCache::open(context, Some(project), &root, Draw::all());
+        let with = ModelScan { limits, cache, weights_bytes_max, known: digests.known() };
+        let (manifest, scanned) = scan_model(context, &model.shown, &model.path, with).map_err(|error| {
+            let failure = digests.failure(&error);
+            Failure { message: format!("model `{}`: {}", model.name, failure.message), ..failure }
+        })?;
+        digests.close(context, false);
         for collision in &manifest.collisions {
             context.say(&format!(
                 "model `{}`: `{}` and `{}` differ in case alone",
@@ -175,7 +182,8 @@ fn evidence(context: &Context, scanned: &[ScannedModel], started: casemate_core:
 fn probed(project: &ProjectProbe<'_>, scanned: &[ScannedModel]) -> Result<Vec<Evidence>, Failure> {
     let mut batch = Vec::new();
     for model in scanned {
-        let probe = ModelProbe { project, model: &model.model, manifest: &model.manifest };
+        let hashing = model.scanned.hashing;
+        let probe = ModelProbe { project, model: &model.model, manifest: &model.manifest, hashing };
         for of_model in gather::OF_MODELS {
             batch.push(of_model(&probe)?);
         }

@@ -13,6 +13,7 @@ use casemate_provenance::oms::payload::{HashType, Signed};
 use casemate_provenance::oms::{self, Error, SignWith};
 
 use super::keygen::password;
+use crate::cache::digests::{self, DigestCache};
 use crate::cli::{Format, HashKind, SignArgs};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure};
@@ -42,12 +43,16 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
         HashKind::Sha256 => HashType::Sha256,
         HashKind::Blake3 => HashType::Blake3,
     };
+    let cache = DigestCache::open(context, context.project(None).ok().as_ref(), &root, digests::draw(&args.reuse)?);
     let bar = progress::bar(context, "hashing", bytes_under(&root));
-    let signed = list(&root, hash_type, &ignored, &|done| bar.set_position(done)).map_err(|error| match error {
-        ListError::Manifest(error) => Failure::not_evaluated(error),
-        error => Failure::usage(error),
-    })?;
+    let known = Some(cache.known());
+    let signed =
+        list(&root, hash_type, &ignored, known, &|done| bar.set_position(done)).map_err(|error| match error {
+            ListError::Manifest(error) => cache.failure(&error),
+            error => Failure::usage(error),
+        })?;
     bar.finish_and_clear();
+    cache.close(context, !ignored.is_empty());
     let (files, beside, links) = (signed.resources.len(), signed.also_covers.len(), signed.allow_symlinks);
     let pq_signer = pq_key.as_ref().map(|key| key as &dyn ModelSigner);
     let with = SignWith { key: &*key, pq_key: pq_signer, certificates: &certificates };
@@ -61,6 +66,9 @@ pub fn run(context: &Context, args: &SignArgs) -> Result<Exit, Failure> {
         let _ = writeln!(out, "  the post-quantum signature is in {}", pq_file.display());
     }
     context.to_stdout(&out)?;
+    if let Some(remark) = cache.remark() {
+        context.say(&remark);
+    }
     if beside > 0 {
         context.say(&format!(
             "{beside} files that other verifiers leave out (.gitattributes, .github …) are covered here"

@@ -13,6 +13,7 @@ use casemate_provenance::oms::compare::{CompareSettings, Comparison, compare};
 use casemate_provenance::oms::{Opened, SignatureState, Signer, Trusted};
 use serde_json::json;
 
+use crate::cache::digests::{self, DigestCache};
 use crate::cli::{Format, VerifyArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -51,21 +52,29 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
     let opened =
         files.open(&trusted).map_err(|error| Failure::integrity(format!("`{}`: {error}", args.signature.display())))?;
 
-    let bar = progress::bar(context, "hashing", bytes_under(&root));
+    let cache = DigestCache::open(context, context.project(None).ok().as_ref(), &root, digests::draw(&args.reuse)?);
+    let bytes = match args.partial.as_slice() {
+        [] => bytes_under(&root),
+        partial => partial.iter().map(|name| bytes_under(&root.join(name))).sum(),
+    };
+    let bar = progress::bar(context, "hashing", bytes);
     let bundle_name = signature_name(&root, &args.signature);
     let settings = CompareSettings {
         partial: &args.partial,
         signature_name: bundle_name.as_deref(),
         is_loadable: &is_loadable,
+        known: Some(cache.known()),
         progress: &|done| bar.set_position(done),
     };
-    let mut compared = compare(&opened.signed, &root, &settings).map_err(Failure::not_evaluated)?;
+    let mut compared = compare(&opened.signed, &root, &settings).map_err(|error| cache.failure(&error))?;
     // The other signature file is no more part of the model than the first.
     let pq_name = files.pq.as_ref().and_then(|(path, _)| signature_name(&root, path));
     for names in [&mut compared.uncovered, &mut compared.added] {
         names.retain(|name| Some(name) != pq_name.as_ref());
     }
     bar.finish_and_clear();
+    // What a signature leaves out is not looked at either.
+    cache.close(context, true);
     let holds = compared.holds() && (!args.strict || compared.uncovered.is_empty());
     match format {
         Format::Json => {
@@ -73,11 +82,12 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
                 Report::new("verify", ReportSubject { name: opened.signed.name.clone(), digest: None }, started);
             report.finished_at = context.now();
             fill(&mut report, &opened, &compared, args);
+            report.summary.insert("hashing", cache.summary());
             report.outcome = if holds { Outcome::Pass } else { Outcome::Fail };
             let text = serde_json::to_string_pretty(&report).map_err(Failure::not_evaluated)?;
             context.emit(&format!("{text}\n"))?;
         }
-        _ => context.emit(&text(&opened, &compared, holds))?,
+        _ => context.emit(&text(&opened, &compared, cache.remark(), holds))?,
     }
     Ok(if holds { Exit::Passed } else { Exit::Integrity })
 }
@@ -145,18 +155,18 @@ fn state(state: SignatureState) -> &'static str {
     }
 }
 
-fn text(opened: &Opened, compared: &Comparison, holds: bool) -> String {
+fn text(opened: &Opened, compared: &Comparison, remark: Option<String>, holds: bool) -> String {
     let mut out = String::new();
     for (kind, names, _) in differences(compared) {
         for name in names.iter().filter(|_| kind != "not-checked") {
             let _ = writeln!(out, "{kind:<20}{}", shown(name));
         }
     }
-    for note in &opened.notes {
+    for note in opened.notes.iter().chain(&remark) {
         let _ = writeln!(out, "note: {note}");
     }
     if !compared.unchecked.is_empty() {
-        let _ = writeln!(out, "note: {} signed files were not looked at", compared.unchecked.len());
+        let _ = writeln!(out, "note: {} files were not looked at", compared.unchecked.len());
     }
     let signed_by: Vec<String> =
         opened.signatures.iter().map(|signature| format!("{} {}", signature.name, state(signature.state))).collect();

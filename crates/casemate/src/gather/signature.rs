@@ -68,10 +68,14 @@ pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
     }
     let compared = opened.as_ref().map(|opened| compared(opened, model, manifest, path));
     let facts = facts(compared.as_ref(), wrong_refused);
-    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    let facts = facts.into_iter().chain(super::read_facts(probe.hashing));
+    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).collect();
+    let from_cache = probe.hashing.files_from_cache;
     (evidence.outcome, evidence.reason) = match compared {
         _ if !wrong_refused => (Outcome::Unknown, Some("a key made up for the purpose verified the signature".into())),
         None => (Outcome::Fail, last_error),
+        // A signature holds for bytes that were read. `check` reads all; this stands in case it ever does not.
+        Some(_) if from_cache > 0 => (Outcome::Unknown, Some(format!("{from_cache} files were not read"))),
         Some(compared) if compared.holds() => (Outcome::Pass, None),
         Some(compared) => {
             let differ = compared.changed.len() + compared.missing.len();
@@ -82,7 +86,7 @@ pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
     Ok(evidence)
 }
 
-fn facts(compared: Option<&Comparison>, wrong_refused: bool) -> [(&'static str, Fact); 6] {
+fn facts(compared: Option<&Comparison>, wrong_refused: bool) -> [(&'static str, Fact); 7] {
     let n = |of: &dyn Fn(&Comparison) -> usize| count(compared.map_or(0, of));
     [
         ("signature_valid", Fact::Bool(compared.is_some())),
@@ -91,6 +95,7 @@ fn facts(compared: Option<&Comparison>, wrong_refused: bool) -> [(&'static str, 
         ("files", n(&|compared| compared.equal)),
         ("files_unsigned", n(&|compared| compared.added.len() + compared.uncovered_loadable.len())),
         ("files_changed", n(&|compared| compared.changed.len() + compared.missing.len())),
+        ("files_unchecked", n(&|compared| compared.unchecked.len())),
         ("key_wrong_refused", Fact::Bool(wrong_refused)),
     ]
 }
@@ -99,8 +104,13 @@ fn compared(opened: &Opened, model: &FoundModel, manifest: &Manifest, signature:
     // What cannot be resolved is no place a signature file may be left out at.
     let root = std::fs::canonicalize(&model.path).unwrap_or_else(|_| model.path.clone());
     let name = signature_name(&root, signature);
-    let settings =
-        CompareSettings { partial: &[], signature_name: name.as_deref(), is_loadable: &is_loadable, progress: &|_| () };
+    let settings = CompareSettings {
+        partial: &[],
+        signature_name: name.as_deref(),
+        is_loadable: &is_loadable,
+        known: None,
+        progress: &|_| (),
+    };
     compare_manifest(&opened.signed, manifest, &root, &settings)
 }
 

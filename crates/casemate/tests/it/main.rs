@@ -4,6 +4,7 @@
 
 mod bases;
 mod cache;
+mod digests;
 mod evasions;
 mod examples;
 mod failures;

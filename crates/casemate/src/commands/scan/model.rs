@@ -1,11 +1,12 @@
 //! Scanning what is one model: recorded in the ledger, held against its baseline.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use casemate_artifact::weights::compare::compare;
 use casemate_artifact::{self_test, weights};
 use casemate_core::Timestamp;
-use casemate_provenance::Manifest;
+use casemate_provenance::{Draw, KnownDigests, Manifest};
 
 use super::Looked;
 use crate::cli::ScanArgs;
@@ -79,7 +80,8 @@ pub(super) fn record(
     let weights = settings.weights || recording.baseline()?.is_some();
     let weights_bytes_max = if weights { u64::MAX } else { 0 };
     let cache = settings.cache.filter(|_| !weights);
-    let with = ModelScan { limits: settings.limits, cache, weights_bytes_max };
+    let known = KnownDigests::new([], Draw::all(), SystemTime::now());
+    let with = ModelScan { limits: settings.limits, cache, weights_bytes_max, known: &known };
     match scan_model(context, &shown, path, with) {
         Ok((manifest, mut scanned)) => {
             let evidence = append(context, recording, (&manifest, &mut scanned), started)?;
@@ -176,7 +178,8 @@ pub(super) fn compared(
 ) -> Result<Looked, Failure> {
     let started = context.now();
     let shown = path.to_string_lossy().replace('\\', "/");
-    let with = ModelScan { limits: settings.limits, cache: None, weights_bytes_max: u64::MAX };
+    let known = KnownDigests::new([], Draw::all(), SystemTime::now());
+    let with = ModelScan { limits: settings.limits, cache: None, weights_bytes_max: u64::MAX, known: &known };
     let (manifest, mut scanned) = scan_model(context, &shown, path, with)
         .map_err(|error| Failure::not_evaluated(format!("`{shown}`: {error}")))?;
     let evidence = match recording {
