@@ -3,6 +3,8 @@
 //! [`manifest`] names a model by all its files. Evidence about it becomes a [`statement`], is signed into a [`dsse`] envelope
 //! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]).
 //!
+//! [`seal`] encrypts files for storage.
+//!
 //! Everything here checks bytes against other bytes; who is to be believed, and where files lie, comes from the caller.
 //! This crate reads and writes the files it is pointed to and nothing else.
 
@@ -25,6 +27,8 @@ pub mod note;
 pub mod tiles;
 
 pub mod ledger;
+
+pub mod seal;
 
 #[cfg(test)]
 mod testing;
