@@ -1,5 +1,6 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod sealed;
 pub mod signature;
 pub mod weights;
 
@@ -26,6 +27,8 @@ pub const KINDS: &[&str] = &[
     "catalogue.mapping",
     "ledger.verify",
     weights::KIND_APPROVAL,
+    sealed::KIND_SEAL,
+    sealed::KIND_SEALED,
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -35,7 +38,7 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature];
+pub const OF_MODELS: &[OfModel] = &[signature::signature, sealed::sealed];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];
@@ -63,7 +66,6 @@ pub struct ProjectProbe<'a> {
     /// The project.
     pub project: &'a Project,
     /// Its ledger before this run, every record checked.
-    #[expect(dead_code, reason = "for probes that compare with what is known")]
     pub records: &'a [Record],
     /// When this run began.
     pub started: Timestamp,

@@ -25,6 +25,7 @@ mod remote;
 mod render;
 mod report;
 mod scanning;
+mod sealing;
 mod small_file;
 mod state;
 mod verifying;
@@ -72,6 +73,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Keygen(args) => commands::keygen::run(&context, args),
         Command::Sign(args) => commands::sign::run(&context, args),
         Command::Verify(args) => commands::verify::run(&context, args),
+        Command::Seal(args) => interruptible(|| commands::seal::run(&context, args)),
+        Command::Open(args) => commands::open::run(&context, args),
+        Command::Rewrap(args) => commands::rewrap::run(&context, args),
+        Command::CryptoErase(args) => commands::crypto_erase::run(&context, args),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

@@ -265,6 +265,53 @@ mod tests {
         assert!(AgeRecipient::parse("age1notakey").is_none());
     }
 
+    fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let mut command = Command::new(program);
+        let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("run `cargo xtask test`, which installs age");
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}");
+        output.stdout
+    }
+
+    #[test]
+    #[ignore = "needs age: cargo xtask test"]
+    fn age_reads_what_is_written_here_and_what_age_writes_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.txt");
+        let path = path.to_str().unwrap();
+        for own in [true, false] {
+            // Keys of either side.
+            let identity = match own {
+                true => {
+                    let identity = AgeIdentity::generate().unwrap();
+                    std::fs::write(path, identity.to_text().expose()).unwrap();
+                    identity
+                }
+                false => {
+                    std::fs::remove_file(path).unwrap();
+                    run("age-keygen", &["-o", path], b"");
+                    let text = std::fs::read_to_string(path).unwrap();
+                    AgeIdentity::parse(text.lines().find(|line| line.starts_with(SECRET_PREFIX)).unwrap()).unwrap()
+                }
+            };
+            let recipient = identity.recipient().to_string();
+            assert_eq!(run("age-keygen", &["-y", path], b"").trim_ascii(), recipient.as_bytes());
+            let (key, context) = (random_key().unwrap(), [5; 32]);
+            let content = [key.expose().as_slice(), &context].concat();
+            let ours = identity.recipient().wrap(&key, &context).unwrap();
+            assert_eq!(run("age", &["--decrypt", "-i", path], &ours), content);
+            let other = AgeIdentity::generate().unwrap().recipient().to_string();
+            for recipients in [vec!["-r", recipient.as_str()], vec!["-r", other.as_str(), "-r", recipient.as_str()]] {
+                let theirs = run("age", &recipients, &content);
+                assert_eq!(identity.unwrap(&theirs, &context).unwrap().expose(), key.expose());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>, cut in 0usize..400) {

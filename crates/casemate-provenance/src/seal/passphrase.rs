@@ -3,6 +3,8 @@
 //! What the derivation costs stands in the file, so a hostile file could ask for gigabytes and hours; what is read is bounded.
 //! Source: RFC 9106 (Argon2, by the `argon2` crate); its second recommended setting is what is written.
 
+use std::sync::{Mutex, PoisonError};
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use casemate_core::Secret;
 
@@ -34,8 +36,15 @@ const COST: Cost = Cost { memory_kib: 64 << 10, passes: 3, lanes: 4 };
 pub struct Passphrase {
     passphrase: Secret<Vec<u8>>,
     salt: [u8; SALT_BYTES],
-    /// The key of its own salt, derived once however many files it wraps.
-    key: std::sync::OnceLock<Secret<[u8; 32]>>,
+    /// The last key derived: the files of a directory share a salt, and each derivation costs.
+    last: Mutex<Option<Derived>>,
+}
+
+/// A key and what it was derived with.
+struct Derived {
+    cost: Cost,
+    salt: [u8; SALT_BYTES],
+    key: Secret<[u8; 32]>,
 }
 
 impl Passphrase {
@@ -46,14 +55,15 @@ impl Passphrase {
     pub fn new(passphrase: Secret<Vec<u8>>) -> Result<Self, Error> {
         let random = random_key()?;
         let (salt, _) = random.expose().split_first_chunk().ok_or(Error::Random)?;
-        Ok(Self { passphrase, salt: *salt, key: std::sync::OnceLock::new() })
+        Ok(Self { passphrase, salt: *salt, last: Mutex::new(None) })
     }
 
-    fn own_key(&self) -> Option<&Secret<[u8; 32]>> {
-        if self.key.get().is_none() {
-            let _ = self.key.set(derive(&self.passphrase, &self.salt, COST)?);
+    fn key(&self, cost: Cost, salt: &[u8; SALT_BYTES]) -> Option<Secret<[u8; 32]>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if !last.as_ref().is_some_and(|known| known.cost == cost && known.salt == *salt) {
+            *last = Some(Derived { cost, salt: *salt, key: derive(&self.passphrase, salt, cost)? });
         }
-        self.key.get()
+        last.as_ref().map(|derived| derived.key.clone())
     }
 }
 
@@ -69,9 +79,9 @@ impl KeyWrapper for Passphrase {
 
     fn wrap(&self, key: &Secret<[u8; 32]>, context: &[u8]) -> Result<Vec<u8>, WrapError> {
         let parameters = encode(COST, &self.salt);
-        let kek = self.own_key().ok_or_else(|| no_randomness(&self.kek_id()))?;
+        let kek = self.key(COST, &self.salt).ok_or_else(|| no_randomness(&self.kek_id()))?;
         let wrapped =
-            wrap_under(kek, key, &bound(&parameters, context)).ok_or_else(|| no_randomness(&self.kek_id()))?;
+            wrap_under(&kek, key, &bound(&parameters, context)).ok_or_else(|| no_randomness(&self.kek_id()))?;
         Ok([parameters, wrapped].concat())
     }
 
@@ -81,17 +91,10 @@ impl KeyWrapper for Passphrase {
         if !cost.is_bearable() {
             return Err(malformed("passphrase", "the file asks for more memory or time than a derivation may take"));
         }
-        let derived;
-        let key = match (salt == self.salt && cost == COST).then(|| self.own_key()).flatten() {
-            Some(key) => key,
-            None => {
-                derived = derive(&self.passphrase, &salt, cost)
-                    .ok_or_else(|| malformed("passphrase", "no derivation has these parameters"))?;
-                &derived
-            }
-        };
+        let key = self.key(cost, &salt);
+        let key = key.ok_or_else(|| malformed("passphrase", "no derivation has these parameters"))?;
         let parameters = encode(cost, &salt);
-        unwrap_under(key, wrapped, &bound(&parameters, context))
+        unwrap_under(&key, wrapped, &bound(&parameters, context))
             .ok_or_else(|| refused("passphrase", "another passphrase"))
     }
 }

@@ -8,9 +8,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use casemate_core::FileSource;
+use casemate_core::{Digest, FileSource, SourceExt as _};
 
-use super::header::{Slot, SlotState, Wrapped, damaged};
+use super::header::{FIXED_BYTES, Fixed, Slot, SlotState, Wrapped, damaged};
 use super::wrap::{KeyWrapper, Recipient, WrapKind};
 use super::{Container, Error, Opened, Output, Progress, SealSettings, Sealed, seal, wrapped};
 use crate::files::named;
@@ -177,22 +177,24 @@ pub fn rewrap(
 pub fn erase(path: &Path) -> Result<Vec<Named>, Error> {
     let file = open_for_change(path)?;
     let source = FileSource::open(path).map_err(Error::Read)?;
-    let container = Container::read(&source)?;
+    // Not the whole container: keys are destroyed also where the chunks are cut off.
+    let fixed = Fixed::parse(&source.bytes_at(0, FIXED_BYTES as u64).map_err(Error::Read)?)?;
     let mut destroyed = Vec::new();
-    for slot in &container.slots {
-        if let SlotState::Whole(slot) = slot {
+    for n in 0..2 {
+        if let SlotState::Whole(slot) = fixed.slot(&source, n)? {
             destroyed.extend(slot.wraps.iter().map(Named::of));
         }
     }
-    let mut bytes = vec![0; usize::try_from(container.fixed.slot_bytes()).map_err(|_| Error::Full)?];
+    let mut bytes = vec![0; usize::try_from(fixed.slot_bytes()).map_err(|_| Error::Full)?];
+    let zeros = bytes.clone();
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
-    for fill in [bytes.clone(), vec![0; bytes.len()]] {
+    for fill in [&bytes, &zeros] {
         for n in 0..2 {
-            write_slot(&file, container.fixed.slot_offset(n), &fill)?;
+            write_slot(&file, fixed.slot_offset(n), fill)?;
         }
     }
-    match Container::read(&source)?.wraps() {
-        Err(Error::Erased) => Ok(destroyed),
+    match (fixed.slot(&source, 0)?, fixed.slot(&source, 1)?) {
+        (SlotState::Empty, SlotState::Empty) => Ok(destroyed),
         _ => Err(damaged("the wrapped keys still read after they were overwritten")),
     }
 }
@@ -213,6 +215,28 @@ pub fn erase_key_file(path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::remove_file(path)?;
     sync_directory(parent(path))
+}
+
+/// Makes the names of `path` and of every directory above it durable, as far as they may be opened.
+///
+/// # Errors
+/// When its own directory cannot be made durable.
+pub fn sync_names(path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    sync_directory(parent(&path))?;
+    for above in path.ancestors().skip(2) {
+        // Somebody else's directory did not change.
+        let _ = sync_directory(above);
+    }
+    Ok(())
+}
+
+/// What stands for several sealed files together, whatever their order and names: SHA-256 over their sorted digests.
+pub fn set_digest(digests: &[Digest]) -> Digest {
+    let mut sorted = digests.to_vec();
+    sorted.sort_unstable_by_key(|digest| digest.0);
+    let bytes: Vec<u8> = sorted.iter().flat_map(|digest| digest.0).collect();
+    crate::sha256(&[&b"casemate CMV1 set\0"[..], &bytes].concat())
 }
 
 /// The file, writable, and locked against another rewrap.

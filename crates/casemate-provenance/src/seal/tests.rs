@@ -342,6 +342,8 @@ fn erased_files_open_with_no_key_and_say_so() {
     assert_eq!(after[head_bytes()..], before[head_bytes()..]);
     assert!(erase(&path).unwrap().is_empty());
     assert!(erase(&path.with_file_name("plain")).is_err());
+    fs::write(&path, &before[..head_bytes() + 5]).unwrap();
+    assert_eq!(erase(&path).unwrap(), destroyed, "also where the chunks are cut off");
 }
 
 #[test]
