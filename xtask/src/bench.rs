@@ -1,4 +1,4 @@
-//! `cargo xtask bench scan`, `cargo xtask bench weights`: the scanner beside the tools a user would pick instead, in one run, as ratios.
+//! `cargo xtask bench scan`, `… weights`, `… seal`: the product beside the tools a user would pick instead, in one run, as ratios.
 //!
 //! CPU seconds and peak memory are the operating system's own accounting of whole processes (GNU time); the smallest of
 //! several runs is printed, since other load can only add. Nothing here is asserted: these machines are noisy.
@@ -13,6 +13,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::test::ensure_program;
 use crate::tree::Tree;
 
+mod provenance {
+    pub mod seal;
+}
 mod weights;
 
 /// The peers, each in an environment of its own: what is installed, and the words before a path.
@@ -40,7 +43,8 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     match arguments {
         [name] if name == "scan" => scan(tree).map(|()| ExitCode::SUCCESS),
         [name] if name == "weights" => weights::run(tree).map(|()| ExitCode::SUCCESS),
-        _ => bail!("which benchmark? there are `scan` and `weights`"),
+        [name] if name == "seal" => provenance::seal::run(tree).map(|()| ExitCode::SUCCESS),
+        _ => bail!("which benchmark? there are `scan`, `seal` and `weights`"),
     }
 }
 

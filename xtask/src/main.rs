@@ -33,7 +33,7 @@ Commands:
   test [ARGUMENT...]      run all tests; arguments go to `cargo test`
   fuzz [TARGET...] [--seconds N | --minutes N] [--list]
                           fuzz the parsers, 10 seconds each unless told otherwise
-  bench scan              the scanner beside its peers, as ratios
+  bench scan              the scanner beside its peers, as ratios; also `weights`, `seal`
   realworld [--keep]      scan the models in public packages; keep what was fetched
   help                    print this
 ";
