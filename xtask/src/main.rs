@@ -35,7 +35,7 @@ Commands:
                           fuzz the parsers, 10 seconds each unless told otherwise
   bench scan | weights    the scanner beside its peers, as ratios
   bench provenance [--gib N]
-                          signing and verifying beside the reference and bare hashes
+                          signing, verifying and sealing beside the reference, age and bare hashes
   realworld [--keep]      scan the models in public packages; keep what was fetched
   help                    print this
 ";

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, with its own set-up.
 //!
-//! The pickle machine is compared with CPython and signatures with the reference implementation, so python3 and openssl have
-//! to be there. Tests that need other people's programs are `#[ignore]`d for a plain `cargo test` and always run here.
+//! The pickle machine is compared with CPython, signatures with the reference implementation and wrapped keys with age, so
+//! python3, openssl and age have to be there. Tests that need other people's programs are `#[ignore]`d for a plain `cargo test` and always run here.
 //! Seeds of the fuzz targets and every sample are replayed by ordinary tests in the crates.
 
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +22,7 @@ pub const MODEL_SIGNING: &[&str] = &["model-signing==1.1.1", "pyopenssl==26.4.0"
 pub fn run(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     ensure_program("python3", "python3")?;
     ensure_program("openssl", "openssl")?;
+    ensure_program("age", "age")?;
     let reference = python::environment(tree, "model-signing", MODEL_SIGNING)?;
     let start = Instant::now();
     let separator = (!arguments.iter().any(|argument| argument == "--")).then_some("--");

@@ -36,6 +36,7 @@ mod pmml;
 mod r_data;
 mod rar;
 mod safetensors;
+mod sealed;
 mod seven_zip;
 mod tar;
 pub(crate) mod tensorflow;
@@ -80,6 +81,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &ocdbt::Ocdbt,
     &safetensors::Safetensors,
     &gguf::Gguf,
+    &sealed::Sealed,
     &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,

@@ -7,7 +7,7 @@
 pub mod certificate;
 mod der;
 mod pbes2;
-mod pem;
+pub(crate) mod pem;
 pub mod signer;
 pub mod signing;
 

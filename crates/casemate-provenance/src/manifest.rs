@@ -248,6 +248,14 @@ impl Listing {
         name != "." && self.root.join(name) != *real
     }
 
+    /// The identity of the model whose files, in the order of [`Listing::files`], have these sizes and contents:
+    /// [`Manifest::digest`] of its manifest. `None` when they are not as many.
+    pub fn digest(&self, contents: &[(u64, Digest)]) -> Option<Digest> {
+        let entries =
+            self.files.iter().zip(contents).map(|((name, _), (size, sha256))| (name.as_str(), *size, *sha256));
+        (contents.len() == self.files.len()).then(|| digest_of(entries))
+    }
+
     /// The hashes of the files `wanted` by name, in order and in parallel; `None` for the others. Files that are `known` are read
     /// only as far as they were drawn. Memory is 256 KiB a thread and at most 4 MiB more.
     ///

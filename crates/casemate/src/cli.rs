@@ -1,5 +1,6 @@
 //! The command line: what can be asked, in the order of a model's life.
 
+mod sealing;
 mod signing;
 mod watching;
 
@@ -9,6 +10,7 @@ use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
+pub use sealing::{EraseArgs, KeyArgs, OpenArgs, RecipientArgs, RewrapArgs, SealArgs};
 pub use signing::{HashKind, KeyKind, KeygenArgs, ReuseArgs, SignArgs, VerifyArgs};
 
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
@@ -95,6 +97,14 @@ pub enum Command {
     Sign(SignArgs),
     /// Verify a signed model: names every file that was changed, added, removed or left out
     Verify(VerifyArgs),
+    /// Encrypt models for storage
+    Seal(SealArgs),
+    /// Decrypt sealed models: into files, into memory for a command, or a range of bytes
+    Open(OpenArgs),
+    /// Exchange the keys that open sealed files, without touching what is inside
+    Rewrap(RewrapArgs),
+    /// Destroy the keys of sealed files, and show that nothing opens them any more
+    CryptoErase(EraseArgs),
     /// Approve a model's table of tensors as the baseline it is held against
     #[command(subcommand)]
     Baseline(BaselineCommand),

@@ -62,6 +62,9 @@ pub struct ModelConfig {
     pub baseline: Option<String>,
     /// Its signature, relative to the project's directory.
     pub signature: Option<String>,
+    /// Where it lies at rest, relative to the project's directory or absolute; its own path without it.
+    #[serde(default)]
+    pub stored: Vec<String>,
 }
 
 /// `[[dataset]]`

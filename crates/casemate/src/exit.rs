@@ -17,6 +17,8 @@ pub enum Exit {
     NotEvaluated,
     /// Signature, digest, ledger or seal does not verify.
     Integrity,
+    /// What the command that was run said.
+    Handed(u8),
 }
 
 impl Exit {
@@ -28,6 +30,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NotEvaluated => 3,
             Self::Integrity => 4,
+            Self::Handed(code) => code,
         }
     }
 
@@ -38,8 +41,9 @@ impl Exit {
             Self::Passed => 0,
             Self::NotEvaluated => 1,
             Self::PolicyFailed => 2,
-            Self::Integrity => 3,
-            Self::Usage => 4,
+            Self::Handed(_) => 3,
+            Self::Integrity => 4,
+            Self::Usage => 5,
         };
         if rank(other) > rank(self) { other } else { self }
     }

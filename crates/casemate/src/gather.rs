@@ -2,6 +2,7 @@
 
 pub mod load_probe;
 pub mod publisher;
+pub mod sealed;
 pub mod signature;
 pub mod weights;
 
@@ -34,6 +35,8 @@ pub const KINDS: &[&str] = &[
     KIND_INTEGRITY_EVENT,
     "provenance.load-probe",
     "provenance.publisher",
+    sealed::KIND_SEAL,
+    sealed::KIND_SEALED,
     "provenance.signature",
     "provenance.weights-diff",
     "supply.inventory",
@@ -43,7 +46,8 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature, load_probe::load_probe, publisher::publisher];
+pub const OF_MODELS: &[OfModel] =
+    &[signature::signature, sealed::sealed, load_probe::load_probe, publisher::publisher];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];
@@ -73,7 +77,6 @@ pub struct ProjectProbe<'a> {
     /// The project.
     pub project: &'a Project,
     /// Its ledger before this run, every record checked.
-    #[expect(dead_code, reason = "for probes that compare with what is known")]
     pub records: &'a [Record],
     /// When this run began.
     pub started: Timestamp,

@@ -26,6 +26,7 @@ mod remote_keys;
 mod render;
 mod report;
 mod scanning;
+mod sealing;
 mod small_file;
 mod state;
 mod verifying;
@@ -75,6 +76,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Sign(args) => commands::sign::run(&context, args),
         Command::Verify(args) if args.watching.watch => interruptible(|| commands::verify::watch::run(&context, args)),
         Command::Verify(args) => commands::verify::run(&context, args),
+        Command::Seal(args) => interruptible(|| commands::seal::run(&context, args)),
+        Command::Open(args) => commands::open::run(&context, args),
+        Command::Rewrap(args) => commands::rewrap::run(&context, args),
+        Command::CryptoErase(args) => commands::crypto_erase::run(&context, args),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

@@ -7,11 +7,13 @@ use casemate_artifact::Verdict;
 use casemate_assess::ModelStage;
 use casemate_core::{Finding, Limits};
 use casemate_provenance::Manifest;
+use casemate_provenance::manifest::Listing;
 
 use crate::config::ModelConfig;
 use crate::context::{Context, Project};
 use crate::exit::Failure;
 use crate::scanning::{ScanSettings, ScannedFile, scan_files};
+use crate::sealing;
 use crate::walk::{Skipped, walk};
 
 /// A model: a file or directory.
@@ -30,7 +32,6 @@ pub struct FoundModel {
     /// Where its signature lies, if it names one.
     pub signature: Option<PathBuf>,
     /// What casemate.toml says of it; `None` where it was found lying about.
-    #[expect(dead_code, reason = "for probes that are told more than a path")]
     pub declared: Option<ModelConfig>,
 }
 
@@ -78,6 +79,11 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
     let mut environments: BTreeMap<PathBuf, (String, u64)> = BTreeMap::new();
     let mut uncovered = Vec::new();
     for (shown, path) in walked.files.into_iter().filter(|(shown, _)| !covered(shown)) {
+        if is_stored(project, &shown) && sealing::is_container(&path) {
+            let reason = "sealed, and declared as where a model is stored: STO-03 looks at it".into();
+            skipped.push(Skipped { path: shown, reason, matters: false });
+            continue;
+        }
         match environment(&project.root, &path) {
             Some(environment) => {
                 let shown = environment.strip_prefix(&project.root).unwrap_or(&environment).display().to_string();
@@ -96,6 +102,13 @@ pub fn census(context: &Context, project: &Project) -> Result<Census, Failure> {
     let scanned = scan_files(context, &uncovered, settings);
     models.extend(undeclared(project, &scanned.files));
     Ok(Census { models, skipped, incomplete: scanned.incomplete })
+}
+
+/// Whether `shown` is a sealed file by name, where a model is said to be stored. What else lies there is looked at like any file.
+fn is_stored(project: &Project, shown: &str) -> bool {
+    let stored = project.config.models.iter().flat_map(|model| &model.stored);
+    let mut places = stored.map(|path| path.trim_start_matches("./").trim_end_matches('/'));
+    shown.ends_with(sealing::ENDING) && places.any(|place| is_under(shown, place))
 }
 
 /// Models nobody declared: the topmost directories that hold one, and files at the project's top.
@@ -166,4 +179,12 @@ pub fn datasets(project: &Project) -> Result<BTreeMap<String, Manifest>, Failure
         datasets.insert(dataset.name.clone(), manifest);
     }
     Ok(datasets)
+}
+
+/// The name of the model that `listing` is: the one declared under its path, else that of its file or directory.
+pub fn name_of(project: &Project, listing: &Listing) -> String {
+    let is_it = |model: &&ModelConfig| {
+        std::fs::canonicalize(project.root.join(&model.path)).is_ok_and(|path| path == listing.root)
+    };
+    project.config.models.iter().find(is_it).map_or_else(|| listing.name.clone(), |model| model.name.clone())
 }

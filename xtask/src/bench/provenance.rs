@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::{Cost, cost};
 use crate::tree::Tree;
 
+mod seal;
 mod sign;
 
 pub use sign::blake3_loop;
@@ -41,7 +42,8 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
         _ => bail!("`bench provenance` takes `--gib N`"),
     };
     let bench = Bench::new(tree, gib)?;
-    sign::run(tree, &bench)
+    sign::run(tree, &bench)?;
+    seal::rows(tree, &bench.casemate, &bench.work)
 }
 
 impl Bench {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// `der` as PEM in lines of 64 characters.
-pub(super) fn encode(der: &[u8], label: &str) -> String {
+pub(crate) fn encode(der: &[u8], label: &str) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     let body = STANDARD.encode(der);
     let mut rest = body.as_str();
@@ -34,7 +34,7 @@ pub(super) fn blocks(text: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 /// The bytes of the only block in `text`, when its label is `label`.
-pub(super) fn decode(text: &[u8], label: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], label: &str) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let text = text.strip_prefix(&format!("-----BEGIN {label}-----"))?;
     let body = text.strip_suffix(&format!("-----END {label}-----"))?;

@@ -9,7 +9,7 @@ use super::watching::WatchArgs;
 /// Arguments of `keygen`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate keygen --type ecdsa-p256 -o release.pem\n  casemate keygen --type ml-dsa-65 -o release-pq.pem --password-file pass.txt\n\nWrites KEY.pem (mode 0600) and KEY.pub.pem; never overwrites a key"
+    after_help = "Examples:\n  casemate keygen --type ecdsa-p256 -o release.pem\n  casemate keygen --type ml-dsa-65 -o release-pq.pem --password-file pass.txt\n  casemate keygen --type aes-256-kek -o kek.pem\n\nWrites KEY.pem (mode 0600) and KEY.pub.pem, the latter where there is a public half; never overwrites a key"
 )]
 pub struct KeygenArgs {
     /// Kind of key; ecdsa-p256 is the first signature of a model, ml-dsa-65 the second.
@@ -35,6 +35,12 @@ pub enum KeyKind {
     /// ML-DSA-65: the post-quantum signature beside an ECDSA one.
     #[value(name = "ml-dsa-65")]
     MlDsa65,
+    /// Key-encryption key for `seal`: 32 random bytes, no public half.
+    #[value(name = "aes-256-kek")]
+    Aes256Kek,
+    /// Key for `seal` whose public half seals: X25519 and ML-KEM-768 together.
+    #[value(name = "mlkem768x25519")]
+    Mlkem768X25519,
 }
 
 /// Hash functions of a signed list.

@@ -108,7 +108,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     report.outcome = match exit {
         Exit::Passed => Outcome::Pass,
         Exit::PolicyFailed | Exit::Integrity => Outcome::Fail,
-        Exit::NotEvaluated | Exit::Usage => Outcome::Unknown,
+        Exit::NotEvaluated | Exit::Usage | Exit::Handed(_) => Outcome::Unknown,
     };
     Ok(super::scan::emit(context, &report, format, exit))
 }

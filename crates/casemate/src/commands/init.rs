@@ -62,7 +62,8 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
         "# A model is a file or directory, identified by the digest of its full manifest.\n\
          # stage: draft evaluated approved staged serving deprecated retired; without one it counts as in use.\n\
          # baseline: the table of its approved weights, outside of the model (`casemate scan MODEL --write-baseline FILE`).\n\
-         # signature: its signature (`casemate sign MODEL --key KEY.pem`), checked with the keys under [trust].\n",
+         # signature: its signature (`casemate sign MODEL --key KEY.pem`), checked with the keys under [trust].\n\
+         # stored: where it lies at rest, sealed (`casemate seal MODEL -o sealed --key KEY.pem`); its own path without it.\n",
     );
     let models = models::census(context, project)?.models;
     for model in &models {

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use casemate_core::Secret;
 use casemate_provenance::KeyPair;
 use casemate_provenance::keys::signing::{KeyType, SigningKey};
+use casemate_provenance::seal::hybrid::HybridKey;
+use casemate_provenance::seal::wrap::KeyWrapper as _;
+use casemate_provenance::seal::{LocalKey, key_file};
 
 use crate::cli::{Format, KeyKind, KeygenArgs};
 use crate::context::Context;
@@ -20,6 +23,9 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("`{}` exists; choose another name with -o", public.display())));
     }
     let password = args.password_file.as_deref().map(password).transpose()?;
+    if let Some(kind) = SealingKey::of(args.key_type) {
+        return sealing_key(context, kind, &private, &public, password.is_some());
+    }
     let name = match key_type(args.key_type) {
         Some(key_type) => {
             let key = SigningKey::generate(key_type).map_err(Failure::not_evaluated)?;
@@ -45,8 +51,52 @@ fn key_type(kind: KeyKind) -> Option<KeyType> {
         KeyKind::EcdsaP384 => Some(KeyType::EcdsaP384),
         KeyKind::EcdsaP521 => Some(KeyType::EcdsaP521),
         KeyKind::MlDsa65 => Some(KeyType::MlDsa65),
-        KeyKind::Ed25519 => None,
+        KeyKind::Ed25519 | KeyKind::Aes256Kek | KeyKind::Mlkem768X25519 => None,
     }
+}
+
+/// Kinds of keys that wrap data keys.
+enum SealingKey {
+    Local,
+    Hybrid,
+}
+
+impl SealingKey {
+    fn of(kind: KeyKind) -> Option<Self> {
+        match kind {
+            KeyKind::Aes256Kek => Some(Self::Local),
+            KeyKind::Mlkem768X25519 => Some(Self::Hybrid),
+            _ => None,
+        }
+    }
+}
+
+fn sealing_key(
+    context: &Context,
+    kind: SealingKey,
+    private: &Path,
+    public: &Path,
+    with_password: bool,
+) -> Result<Exit, Failure> {
+    if with_password {
+        return Err(Failure::usage(
+            "keys for sealing are written without a password; seal with --passphrase-file instead",
+        ));
+    }
+    let text = match kind {
+        SealingKey::Local => {
+            let key = LocalKey::generate().map_err(Failure::not_evaluated)?;
+            key_file::save_local(&key, private).map_err(Failure::not_evaluated)?;
+            format!("{}\nprivate  {}\n", key.kek_id(), private.display())
+        }
+        SealingKey::Hybrid => {
+            let key = HybridKey::generate().map_err(Failure::not_evaluated)?;
+            key_file::save_hybrid(&key, private, public).map_err(Failure::not_evaluated)?;
+            format!("{}\nprivate  {}\npublic   {}\n", key.kek_id(), private.display(), public.display())
+        }
+    };
+    context.to_stdout(&text)?;
+    Ok(Exit::Passed)
 }
 
 /// `KEY.pub.pem` beside `KEY.pem`.

@@ -15,6 +15,8 @@ mod ledger;
 mod pipelines;
 mod remote;
 mod scan;
+mod sealing;
+mod sealing_age;
 mod signing;
 mod signing_certificates;
 mod signing_detached;
