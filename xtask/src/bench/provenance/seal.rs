@@ -1,4 +1,4 @@
-//! `cargo xtask bench seal`: sealing and opening 1 GiB, beside age (whole processes, file to file) and the bare cipher (memory).
+//! `cargo xtask bench provenance`: sealing and opening 1 GiB, beside age (whole processes, file to file) and the bare cipher (memory).
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,33 +7,21 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::bench::{built_casemate, row};
+use crate::bench::row;
 use crate::test::ensure_program;
 use crate::tree::Tree;
 
-/// Measures and prints.
+/// Prints the rows of sealing: age on files, then the bare cipher in memory.
 ///
 /// # Errors
 /// When a program is missing or fails.
-pub fn run(tree: &Tree) -> Result<()> {
-    ensure_program("/usr/bin/time", "time")?;
+pub fn rows(tree: &Tree, casemate: &str, work: &Path) -> Result<()> {
     ensure_program("age", "age")?;
-    let casemate = built_casemate(tree)?;
-    let work = tree.root.join("target/bench");
-    std::fs::create_dir_all(&work)?;
-    println!("{:<40} {:>12} {:>12} {:>9} {:>12} {:>9}", "", "casemate", "peer", "ratio", "casemate", "peer");
+    println!("\n{:<40} {:>12} {:>12} {:>9} {:>12} {:>9}", "sealing", "casemate", "peer", "ratio", "casemate", "peer");
     println!(
         "{:<40} {:>12} {:>12} {:>9} {:>12} {:>9}",
         "whole processes, least of runs", "CPU s", "CPU s", "", "peak KiB", "peak KiB"
     );
-    rows(tree, &casemate, &work)
-}
-
-/// The rows of sealing: age on files, then the bare cipher in memory.
-///
-/// # Errors
-/// When a program fails.
-pub fn rows(tree: &Tree, casemate: &str, work: &Path) -> Result<()> {
     let text = |name: &str| work.join(name).display().to_string();
     let (plain, identity) = (text("seal.bin"), text("seal-age.txt"));
     input(Path::new(&plain))?;
