@@ -5,7 +5,8 @@
 //! are in [`signing`]; these sign evidence and the ledger.
 
 pub mod certificate;
-mod der;
+pub(crate) mod der;
+pub(crate) mod path;
 mod pbes2;
 mod pem;
 pub mod signing;

@@ -23,6 +23,7 @@ pub mod statement;
 pub mod merkle;
 pub mod note;
 pub mod tiles;
+pub mod timestamp;
 
 pub mod ledger;
 
