@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub(crate) mod der;
+pub mod ml_dsa_44;
 pub(crate) mod path;
 mod pbes2;
 mod pem;

@@ -6,7 +6,7 @@
 //! and no certificate is read, unless an address is given.
 
 mod authorization;
-mod client;
+pub mod client;
 mod error;
 mod hub;
 mod layout;

@@ -320,6 +320,11 @@ fn build(timeout: Duration) -> Result<Agents, String> {
     })
 }
 
+/// The cryptography of connections; [`crate::crypto`] lists what it offers.
+pub fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
 /// The certificates this machine trusts: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the system's.
 fn tls() -> Result<TlsConfig, String> {
     let found = rustls_native_certs::load_native_certs();
@@ -331,7 +336,7 @@ fn tls() -> Result<TlsConfig, String> {
         found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .unversioned_rustls_crypto_provider(Arc::new(provider()))
         .build())
 }
 

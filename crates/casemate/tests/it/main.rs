@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod anchors;
 mod cache;
+mod crypto;
 mod evasions;
 mod examples;
 mod failures;
 mod filters;
 mod inventory;
 mod ledger;
+mod ledger_proofs;
 mod pipelines;
 mod remote;
 mod scan;
@@ -17,6 +20,7 @@ mod signing_certificates;
 mod signing_reference;
 mod waivers;
 mod weights;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
