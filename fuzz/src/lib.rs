@@ -63,3 +63,26 @@ pub fn run_pickle(bytes: &[u8]) {
 fn source(bytes: &[u8]) -> SharedSource {
     Arc::new(MemorySource::new(bytes))
 }
+
+/// Reads `bytes` as a request for a time stamp and as an answer, and checks the answer with a certificate that signed none.
+pub fn timestamp(bytes: &[u8]) {
+    use casemate_provenance::timestamp::{Request, Response};
+    let _ = Request::parse(bytes);
+    let Ok(response) = Response::parse(bytes) else { return };
+    let request = Request::new(b"message", [7; 8]);
+    let now = casemate_core::Timestamp::from_unix_ms(1_795_253_400_000);
+    assert!(response.verify(&request, b"message", Some(&[Vec::new()]), now).is_err(), "no root, no stamp");
+}
+
+/// Reads `bytes` as a witness's key, as signature lines, and as a note that this witness may have cosigned.
+pub fn cosignature(bytes: &[u8]) {
+    use casemate_provenance::cosignature::{WitnessKey, check};
+    use casemate_provenance::{Checkpoint, note};
+    const KEY: &str = include_str!("../seeds/cosignature/key");
+    let _ = note::parse_lines(bytes);
+    let _ = std::str::from_utf8(bytes).map(WitnessKey::parse);
+    let (Ok(key), Ok(read)) = (WitnessKey::parse(KEY), note::parse(bytes)) else { return };
+    if let Ok(head) = Checkpoint::parse(&read.text) {
+        let _ = check(&read, &head, &[key]);
+    }
+}

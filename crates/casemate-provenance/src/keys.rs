@@ -5,7 +5,9 @@
 //! are in [`signing`]; these sign evidence and the ledger.
 
 pub mod certificate;
-mod der;
+pub(crate) mod der;
+pub mod ml_dsa_44;
+pub(crate) mod path;
 mod pbes2;
 pub(crate) mod pem;
 pub mod signer;

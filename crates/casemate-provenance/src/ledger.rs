@@ -10,9 +10,10 @@
 //!
 //! A writer holds `<directory>.lock`, beside the directory. A ledger whose key lies beside it proves nothing against who
 //! holds both, and an old copy of the whole directory is consistent in itself: readers keep the largest head they saw
-//! ([`Ledger::remember`]). Witnesses and time stamps are left to other modules.
+//! ([`Ledger::remember`]), and others countersign heads ([`crate::cosignature`]) or keep them ([`Ledger::require_continues`]).
 
 mod append;
+mod cosign;
 mod defect;
 mod event;
 mod leaves;
@@ -20,9 +21,11 @@ mod pending;
 mod prove;
 mod record;
 mod remember;
+mod self_test;
 mod storage;
 mod tree;
 mod verify;
+mod witness;
 
 use std::io;
 use std::path::Path;
@@ -30,13 +33,16 @@ use std::path::Path;
 use casemate_core::{Evidence, EvidenceSink, SinkError};
 
 pub use append::Appended;
+pub use cosign::Cosigning;
 pub use defect::{Defect, Problem, VerifyReport};
 pub use event::{EnvelopeReference, Event, EventSubject};
 pub use prove::{ConsistencyProof, InclusionProof, ProofError, Proven};
 pub use record::{LedgerRecord, Records};
 pub use remember::remembered;
 pub use storage::{DirectoryStorage, Listed, ListedKind, LockKind, Storage};
+pub use witness::{Offered, Refusal, Witness};
 
+use crate::cosignature::{self, Cosigned, WitnessKey};
 use crate::keys::{KeyPair, PublicKey};
 use crate::note::{self, Checkpoint, Note, NoteKey};
 use crate::{dsse, merkle, statement, tiles};
@@ -53,6 +59,20 @@ pub struct Trust {
     pub ledger: NoteKey,
     /// Keys that sign evidence.
     pub evidence: Vec<PublicKey>,
+    /// Those who may have cosigned heads.
+    pub witnesses: Vec<WitnessKey>,
+}
+
+impl Trust {
+    /// The head in the signed note `bytes`, and who cosigned it.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`]; [`note::Error::BadSignature`] also when a known witness's line does not verify.
+    pub fn open_head(&self, bytes: &[u8]) -> Result<(Checkpoint, Vec<Cosigned>), note::Error> {
+        let head = Checkpoint::open(bytes, &self.ledger)?;
+        let cosigned = cosignature::check(&note::parse(bytes)?, &head, &self.witnesses)?;
+        Ok((head, cosigned))
+    }
 }
 
 /// Why a ledger could not be created, read or appended to.
@@ -107,6 +127,12 @@ pub enum Error {
     UnknownRecord {
         /// Index or id.
         which: String,
+    },
+    /// The beginning of an id fits more than one.
+    #[error("several records begin with `{beginning}`; give more digits")]
+    SeveralRecords {
+        /// The beginning.
+        beginning: String,
     },
     /// The ledger is shorter than, or not a continuation of, a head seen before.
     #[error("the ledger was rolled back or rewritten: {what}")]
@@ -179,11 +205,19 @@ impl Ledger {
     /// [`Error::NoCheckpoint`], [`Error::Checkpoint`], [`Error::Storage`].
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
         let bytes = self.checkpoint_bytes()?;
-        Ok(Checkpoint::open(&bytes, &self.trust.ledger)?)
+        Ok(self.trust.open_head(&bytes)?.0)
     }
 
-    /// The note that carries the tree head, as stored.
-    fn checkpoint_bytes(&self) -> Result<Vec<u8>, Error> {
+    /// Whose signatures are believed here.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The note that carries the tree head, as stored and not yet checked.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`], [`Error::Storage`].
+    pub fn checkpoint_bytes(&self) -> Result<Vec<u8>, Error> {
         self.storage.read(CHECKPOINT, note::BYTES_MAX as u64)?.ok_or(Error::NoCheckpoint)
     }
 

@@ -1,7 +1,8 @@
 //! Who made a model, and is it unchanged.
 //!
 //! [`manifest`] names a model by all its files. Evidence about it becomes a [`statement`], is signed into a [`dsse`] envelope
-//! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]).
+//! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]), which others
+//! may countersign ([`cosignature`]) and date ([`timestamp`]).
 //!
 //! [`seal`] encrypts files for storage.
 //!
@@ -24,9 +25,11 @@ pub mod mac;
 pub mod dsse;
 pub mod statement;
 
+pub mod cosignature;
 pub mod merkle;
 pub mod note;
 pub mod tiles;
+pub mod timestamp;
 
 pub mod ledger;
 

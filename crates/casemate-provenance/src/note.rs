@@ -1,8 +1,8 @@
 //! Signed notes, and the tree head of a ledger as one.
 //!
 //! Sources: c2sp.org/signed-note and c2sp.org/tlog-checkpoint (v1.0.0). Signature type 0x01, Ed25519, alone; cosignatures of
-//! witnesses are carried along as signatures of unknown keys. Whether a head agrees with stored entries is for
-//! [`crate::ledger`] to say.
+//! witnesses are lines of keys unknown here, and read by [`crate::cosignature`]. Whether a head agrees with stored entries is
+//! for [`crate::ledger`] to say.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -101,6 +101,12 @@ pub enum Error {
         /// Whose head was expected.
         expected: String,
     },
+    /// No key in the one-line form, or of another kind than is wanted here.
+    #[error("`{text}` is no such key in the form NAME+ID+KEY; `casemate ledger key` prints it")]
+    Vkey {
+        /// Its beginning.
+        text: String,
+    },
     /// A name that no signature line could carry.
     #[error("`{name}` cannot name a key: no spaces, no `+`, no control characters, not empty")]
     Name {
@@ -144,7 +150,44 @@ fn parse_signature(line: &str) -> Option<Signature> {
     })
 }
 
-fn is_name(name: &str) -> bool {
+/// Signature lines alone, as a witness hands them back; at least one and at most [`SIGNATURES_MAX`].
+///
+/// # Errors
+/// [`Error::TooLarge`] and [`Error::Malformed`].
+pub fn parse_lines(bytes: &[u8]) -> Result<Vec<Signature>, Error> {
+    // A note whose text is one line, so that there is one reader of lines.
+    parse(&[b"-\n\n", bytes].concat()).map(|note| note.signatures)
+}
+
+/// The id of a key on signature lines: SHA-256 of name, newline, type and key, first four bytes.
+pub(crate) fn key_id(name: &str, key_type: u8, key: &[u8]) -> [u8; 4] {
+    let [a, b, c, d, ..] = hash::sha256(&[name.as_bytes(), b"\n", &[key_type], key].concat()).0;
+    [a, b, c, d]
+}
+
+/// A key in one line of text, c2sp.org/signed-note's `vkey`: name, id, and type with key in base64.
+pub(crate) fn to_vkey(name: &str, key_type: u8, key: &[u8]) -> String {
+    let id: String = key_id(name, key_type, key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}+{id}+{}", STANDARD.encode([&[key_type], key].concat()))
+}
+
+/// Name, type and key of a `vkey`; the id has to be theirs.
+///
+/// # Errors
+/// [`Error::Vkey`].
+pub(crate) fn parse_vkey(text: &str) -> Result<(String, u8, Vec<u8>), Error> {
+    let read = || {
+        let (name, rest) = text.trim().split_once('+')?;
+        let (_, encoded) = rest.split_once('+')?;
+        let decoded = STANDARD.decode(encoded).ok()?;
+        let (key_type, key) = decoded.split_first()?;
+        (is_name(name) && to_vkey(name, *key_type, key) == text.trim())
+            .then(|| (name.to_owned(), *key_type, key.to_vec()))
+    };
+    read().ok_or_else(|| Error::Vkey { text: text.trim().chars().take(60).collect() })
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c == '+' || c < ' ')
 }
 
@@ -162,9 +205,23 @@ impl NoteKey {
 
     /// The id on signature lines: SHA-256 of name, newline, type and key, first four bytes.
     pub fn key_id(&self) -> [u8; 4] {
-        let hashed = hash::sha256(&[self.name.as_bytes(), b"\n", &[ED25519], &self.key.0].concat()).0;
-        let [a, b, c, d, ..] = hashed;
-        [a, b, c, d]
+        key_id(&self.name, ED25519, &self.key.0)
+    }
+
+    /// Name and key in one line of text.
+    pub fn to_vkey(&self) -> String {
+        to_vkey(&self.name, ED25519, &self.key.0)
+    }
+
+    /// Reads what [`NoteKey::to_vkey`] writes.
+    ///
+    /// # Errors
+    /// [`Error::Vkey`], also when it is the key of a witness.
+    pub fn parse_vkey(text: &str) -> Result<Self, Error> {
+        let (name, key_type, key) = parse_vkey(text)?;
+        let key = key.try_into().ok().filter(|_| key_type == ED25519);
+        let key = key.ok_or_else(|| Error::Vkey { text: text.trim().chars().take(60).collect() })?;
+        Ok(Self { name, key: PublicKey(key) })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: what can be asked, in the order of a model's life.
 
+mod crypto;
+mod ledger;
 mod sealing;
 mod signing;
 mod watching;
@@ -10,6 +12,8 @@ use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
+pub use crypto::CryptoCommand;
+pub use ledger::{AnchorArgs, CheckProofArgs, LedgerCommand, LedgerKeyArgs, LedgerVerifyArgs, WitnessArgs};
 pub use sealing::{EraseArgs, KeyArgs, OpenArgs, RecipientArgs, RewrapArgs, SealArgs};
 pub use signing::{HashKind, KeyKind, KeygenArgs, ReuseArgs, SignArgs, VerifyArgs};
 
@@ -120,9 +124,12 @@ pub enum Command {
     /// Add a waiver, or check the waivers there are
     #[command(subcommand)]
     Waiver(WaiverCommand),
-    /// Look at the evidence ledger, verify it, prove a record
+    /// Look at the evidence ledger, verify it, prove a record, have its heads witnessed and anchored
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// List every algorithm and key in use, and which withstand quantum computers
+    #[command(subcommand)]
+    Crypto(CryptoCommand),
     /// Print a JSON Schema
     Schema(SchemaArgs),
     /// Print completions for a shell, or the manual page
@@ -379,36 +386,6 @@ pub struct WaiverAddArgs {
     /// For how many days from today.
     #[arg(long, default_value_t = 30)]
     pub days: i64,
-}
-
-/// `ledger …`
-#[derive(Subcommand, Debug)]
-pub enum LedgerCommand {
-    /// List the records
-    Show {
-        /// Only this record: index, or id or its beginning.
-        record: Option<String>,
-    },
-    /// Recompute everything and name whatever was edited, moved or removed
-    #[command(
-        after_help = "Example:\n  casemate ledger verify --from last-week.checkpoint\n\nExit codes: 0 intact · 4 not"
-    )]
-    Verify {
-        /// A checkpoint seen before; the ledger must continue it.
-        #[arg(long, value_name = "CHECKPOINT")]
-        from: Option<PathBuf>,
-    },
-    /// Write a proof that a record is in the ledger, to be checked offline
-    Prove {
-        /// Index, or id or its beginning.
-        record: String,
-    },
-    /// Prove that the ledger continues an earlier checkpoint
-    Consistency {
-        /// The earlier checkpoint.
-        #[arg(long, value_name = "CHECKPOINT")]
-        from: PathBuf,
-    },
 }
 
 /// Arguments of `schema`.

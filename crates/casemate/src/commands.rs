@@ -4,6 +4,7 @@ pub mod assess;
 pub mod baseline;
 pub mod check;
 pub mod controls;
+pub mod crypto;
 pub mod crypto_erase;
 pub mod gate;
 pub mod init;

@@ -38,6 +38,9 @@ pub struct Config {
     /// Where models may be.
     #[serde(default)]
     pub inventory: InventoryConfig,
+    /// Where heads of the ledger are kept by others.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
 }
 
 /// `[project]`
@@ -88,6 +91,24 @@ pub struct TrustConfig {
     pub keys: Vec<String>,
     /// Key of second signatures: ML-DSA-65. Where one is named, a good second signature is demanded.
     pub pq_key: Option<String>,
+    /// Keys of those who cosign heads of the ledger, as `casemate ledger key` prints them.
+    #[serde(default)]
+    pub witnesses: Vec<String>,
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// Files with exported checkpoints, or directories of them, that whoever writes the ledger cannot change: relative to the
+    /// project or absolute, outside of the state directory.
+    #[serde(default)]
+    pub anchors: Vec<String>,
+    /// Whether checkpoints are kept as git notes under `refs/notes/casemate`, and looked for there.
+    #[serde(default)]
+    pub git_notes: bool,
+    /// Authorities whose time stamps count, PEM in the project's directory.
+    pub tsa_roots: Option<String>,
 }
 
 /// `[policy]`: files in the project's directory.
@@ -144,6 +165,9 @@ impl Config {
             if !paths.insert((kind, path.clone())) {
                 return Err(format!("two {kind}s have the path `{path}`"));
             }
+        }
+        if self.ledger.anchors.len() > ROOTS_MAX || self.ledger.anchors.iter().any(|path| path.trim().is_empty()) {
+            return Err(format!("`[ledger]` takes up to {ROOTS_MAX} anchors, none of them empty"));
         }
         let roots = &self.inventory.roots;
         if roots.len() > ROOTS_MAX || roots.iter().any(|root| root.trim().is_empty()) {

@@ -1,5 +1,6 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod crypto_inventory;
 pub mod load_probe;
 pub mod publisher;
 pub mod sealed;
@@ -15,6 +16,7 @@ use casemate_core::{
 };
 use casemate_provenance::{Account, Manifest, VerifyReport, sha256};
 
+use crate::anchors::{AnchorState, Anchors};
 use crate::context::{Context, Project};
 use crate::exit::Failure;
 use crate::inventory::Inventory;
@@ -32,6 +34,7 @@ pub const KINDS: &[&str] = &[
     "catalogue.mapping",
     "ledger.verify",
     weights::KIND_APPROVAL,
+    crypto_inventory::KIND,
     KIND_INTEGRITY_EVENT,
     "provenance.load-probe",
     "provenance.publisher",
@@ -50,7 +53,7 @@ pub const OF_MODELS: &[OfModel] =
     &[signature::signature, sealed::sealed, load_probe::load_probe, publisher::publisher];
 
 /// What `check` asks of the project as a whole, likewise.
-pub const OF_PROJECT: &[OfProject] = &[declaration];
+pub const OF_PROJECT: &[OfProject] = &[declaration, crypto_inventory::crypto_inventory];
 
 /// A probe of one model.
 pub type OfModel = fn(&ModelProbe<'_>) -> Result<Evidence, Failure>;
@@ -282,20 +285,64 @@ pub fn declaration(probe: &ProjectProbe<'_>) -> Result<Evidence, Failure> {
     Ok(evidence)
 }
 
+/// What a verification of the ledger found, besides its report.
+pub struct LedgerFacts<'a> {
+    /// What others keep of it.
+    pub anchors: &'a Anchors,
+    /// Age of the oldest record that no anchor covers, in whole days; 0 where all are covered.
+    pub unanchored_days: u64,
+    /// Defects planted in a copy, and how many of them were found.
+    pub self_test: (u64, u64),
+}
+
+impl<'a> LedgerFacts<'a> {
+    /// The facts about a ledger of `records` at `now`.
+    pub fn new(anchors: &'a Anchors, records: &[Record], self_test: (u64, u64), now: Timestamp) -> Self {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        let covered = anchors.records();
+        let oldest = records.iter().find(|record| record.index >= covered);
+        let age_ms = oldest.map_or(0, |record| now.unix_ms().saturating_sub(record.evidence.finished_at.unix_ms()));
+        Self { anchors, unanchored_days: u64::try_from(age_ms / DAY_MS).unwrap_or(0), self_test }
+    }
+}
+
 /// The record of a verification of the ledger itself.
-pub fn ledger_verified(origin: &str, report: &VerifyReport, span: (Timestamp, Timestamp)) -> Evidence {
+pub fn ledger_verified(
+    origin: &str,
+    report: &VerifyReport,
+    ledger: &LedgerFacts<'_>,
+    span: (Timestamp, Timestamp),
+) -> Evidence {
     let digest = report.root.unwrap_or_else(|| sha256(&[]));
     let subject = Subject { kind: SubjectKind::Ledger, name: origin.into(), digest };
     let mut evidence = record("ledger.verify", "ledger-verify", subject, span);
     let invalid = report.tree_size.saturating_sub(report.records).max(report.problems.len() as u64);
-    evidence.facts = [("records", Fact::Count(report.records)), ("records_invalid", Fact::Count(invalid))]
-        .map(|(name, fact)| (name.to_owned(), fact))
-        .into();
+    let anchors = ledger.anchors;
+    let (planted, caught) = ledger.self_test;
+    let facts = [
+        ("records", Fact::Count(report.records)),
+        ("records_invalid", Fact::Count(invalid)),
+        ("records_anchored", Fact::Count(anchors.records())),
+        ("anchors", count(anchors.good().count())),
+        ("anchors_bad", count(anchors.count(AnchorState::Bad))),
+        ("anchors_unread", count(anchors.count(AnchorState::Unread))),
+        ("anchors_unverified", count(anchors.count(AnchorState::NotVerified))),
+        ("witnesses", count(anchors.witnesses().len())),
+        ("unanchored_days", Fact::Count(ledger.unanchored_days)),
+        ("self_test_planted", Fact::Count(planted)),
+        ("self_test_caught", Fact::Count(caught)),
+    ];
+    evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    let unknown = |reason: &str| (Outcome::Unknown, Some(reason.to_owned()));
+    let bad = anchors.first_bad().map(|anchor| format!("an anchor does not fit: {}", anchor.place));
     (evidence.outcome, evidence.reason) = match report.is_intact() {
-        // A ledger without a record shows nothing about records.
-        true if report.records == 0 => (Outcome::Unknown, Some("the ledger holds no record yet".into())),
-        true => (Outcome::Pass, None),
         false => (Outcome::Fail, report.problems.first().map(|problem| problem.what.clone())),
+        true if bad.is_some() => (Outcome::Fail, bad),
+        // A ledger without a record shows nothing about records.
+        true if report.records == 0 => unknown("the ledger holds no record yet"),
+        true if planted == 0 || planted != caught => unknown("a defect planted in a copy of the ledger was missed"),
+        true if anchors.count(AnchorState::Unread) > 0 => unknown("an anchor could not be read"),
+        true => (Outcome::Pass, None),
     };
     evidence
 }

@@ -5,6 +5,7 @@
 //! [`posture`], [`report`], [`render`].
 
 mod accepted;
+mod anchors;
 mod cache;
 mod catalogue;
 mod cli;
@@ -12,6 +13,7 @@ mod commands;
 mod comparison;
 mod config;
 mod context;
+mod crypto;
 mod exit;
 mod filters;
 mod found;
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Controls(command) => commands::controls::run(&context, command),
         Command::Waiver(command) => commands::waiver::run(&context, command),
         Command::Ledger(command) => commands::ledger::run(&context, command),
+        Command::Crypto(command) => commands::crypto::run(&context, command),
         Command::Schema(args) => commands::shell::schema(&context, args),
         Command::Completions(args) => commands::shell::completions(&context, args),
     }

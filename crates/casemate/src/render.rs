@@ -22,6 +22,7 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use csv::row as csv_row;
 use std::collections::BTreeSet;
 
 use casemate_artifact::Verdict;

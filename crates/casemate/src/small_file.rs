@@ -23,7 +23,21 @@ pub fn read_up_to(path: &Path, bytes_max: u64) -> Result<String, String> {
     bounded(path, bytes_max)?.ok_or_else(|| format!("`{}` does not exist", path.display()))
 }
 
+/// The bytes of the file at `path`, which need not be text.
+///
+/// # Errors
+/// Those of [`read`], except that any bytes are read.
+pub fn bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    bounded_bytes(path, bytes_max)?.ok_or_else(|| format!("`{}` does not exist", path.display()))
+}
+
 fn bounded(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
+    let Some(bytes) = bounded_bytes(path, bytes_max)? else { return Ok(None) };
+    let not_text = |_| format!("`{}`: is not UTF-8 text; write it again as UTF-8", path.display());
+    String::from_utf8(bytes).map(Some).map_err(not_text)
+}
+
+fn bounded_bytes(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, String> {
     let named = |what: &dyn std::fmt::Display| format!("`{}`: {what}", path.display());
     let source = match FileSource::open(path) {
         Ok(source) => source,
@@ -33,8 +47,7 @@ fn bounded(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     if source.size_bytes() > bytes_max {
         return Err(named(&format!("is larger than {bytes_max} bytes")));
     }
-    let bytes = source.bytes_at(0, bytes_max).map_err(|error| named(&error))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| named(&"is not UTF-8 text; write it again as UTF-8"))
+    source.bytes_at(0, bytes_max).map(Some).map_err(|error| named(&error))
 }
 
 /// The text of the file at `path`.

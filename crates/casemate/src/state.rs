@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use casemate_core::{Evidence, EvidenceSink, Record};
+use casemate_provenance::cosignature::WitnessKey;
 use casemate_provenance::files::open_lock;
-use casemate_provenance::ledger::{self, Problem};
+use casemate_provenance::ledger::{self, Cosigning, Problem};
 use casemate_provenance::{KeyPair, Ledger, LedgerSink, NoteKey, PublicKey, Trust, VerifyReport};
 
 use crate::context::Project;
@@ -46,7 +47,7 @@ impl State {
         if created {
             create(project)?;
         }
-        Self::open(directory, created)
+        Self::open(project, created)
     }
 
     /// Opens the project's ledger.
@@ -57,7 +58,7 @@ impl State {
         match Self::exists(project) {
             true => {
                 refuse_link(&project.state)?;
-                Self::open(&project.state, false)
+                Self::open(project, false)
             }
             false => {
                 let message =
@@ -67,7 +68,8 @@ impl State {
         }
     }
 
-    fn open(directory: &Path, created: bool) -> Result<Self, Failure> {
+    fn open(project: &Project, created: bool) -> Result<Self, Failure> {
+        let directory = project.state.as_path();
         let key = |role: &str| {
             let path = directory.join("keys").join(format!("{role}.pub.pem"));
             PublicKey::load(&path).map_err(|error| {
@@ -82,7 +84,11 @@ impl State {
         let note_key = NoteKey::new(origin.trim_end(), ledger_key).map_err(|error| {
             Failure::integrity(format!("the ledger's name in `{}`: {error}", directory.join("origin").display()))
         })?;
-        let trust = Trust { ledger: note_key.clone(), evidence: vec![evidence_key] };
+        let witness = |text: &String| {
+            WitnessKey::parse(text).map_err(|error| Failure::usage(format!("`[trust]` witnesses: {error}")))
+        };
+        let witnesses = project.config.trust.witnesses.iter().map(witness).collect::<Result<_, _>>()?;
+        let trust = Trust { ledger: note_key.clone(), evidence: vec![evidence_key], witnesses };
         let ledger = Ledger::open(&directory.join("ledger"), trust).map_err(failure)?;
         Ok(Self { directory: directory.to_owned(), ledger, key: note_key, created })
     }
@@ -99,6 +105,19 @@ impl State {
 
     fn seen_path(&self) -> PathBuf {
         self.directory.join("checkpoint.seen")
+    }
+
+    /// Where cosigned heads and time stamps are kept.
+    pub fn anchors_path(&self) -> PathBuf {
+        self.directory.join("anchors")
+    }
+
+    /// Takes up the cosignatures in `bytes`.
+    ///
+    /// # Errors
+    /// Exit 4 when they are not to be believed.
+    pub fn cosign(&mut self, bytes: &[u8]) -> Result<Cosigning, Failure> {
+        self.ledger.cosign(bytes).map_err(failure)
     }
 
     /// Recomputes everything against the largest head seen, and remembers the present one where it holds.
@@ -211,12 +230,13 @@ fn key_path(directory: &Path, role: &str) -> PathBuf {
     directory.join("keys").join(format!("{role}.pem"))
 }
 
-fn failure(error: ledger::Error) -> Failure {
+/// What an error of the ledger means for the run.
+pub fn failure(error: ledger::Error) -> Failure {
     match error {
         ledger::Error::Storage(_) | ledger::Error::Exists { .. } | ledger::Error::NotALedger { .. } => {
             Failure::not_evaluated(error)
         }
-        ledger::Error::UnknownRecord { .. } => Failure::usage(error),
+        ledger::Error::UnknownRecord { .. } | ledger::Error::SeveralRecords { .. } => Failure::usage(error),
         error => Failure::integrity(error),
     }
 }

@@ -19,6 +19,8 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+/// id-kp-timeStamping.
+pub(crate) const TIME_STAMPING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08];
 
 /// Entries of one extension that are read; a certificate with more is refused.
 const ENTRIES_MAX: usize = 1024;
@@ -38,6 +40,8 @@ pub struct Certificate {
     pub may_sign: bool,
     /// Whether it is for signing code, by name and not by being for everything.
     pub for_code: bool,
+    /// Whether it is for time stamps and nothing else (RFC 3161, section 2.3).
+    pub for_time_stamps: bool,
     /// Whether it is an authority.
     pub is_authority: bool,
 }
@@ -71,6 +75,7 @@ impl Certificate {
             alternative_names: None,
             may_sign: true,
             for_code: false,
+            for_time_stamps: false,
             is_authority: false,
         };
         certificate.extend(body.inside(0xa3)?.inside(SEQUENCE)?)?;
@@ -131,7 +136,11 @@ impl Certificate {
                     let authority = value.inside(SEQUENCE)?.value(BOOLEAN);
                     self.is_authority = authority.is_some_and(|flag| flag != [0]);
                 }
-                EXTENDED_KEY_USAGE => self.for_code = entries(value)?.contains(&(OBJECT_IDENTIFIER, CODE_SIGNING)),
+                EXTENDED_KEY_USAGE => {
+                    let purposes = entries(value)?;
+                    self.for_code = purposes.contains(&(OBJECT_IDENTIFIER, CODE_SIGNING));
+                    self.for_time_stamps = purposes == [(OBJECT_IDENTIFIER, TIME_STAMPING)];
+                }
                 SUBJECT_ALT_NAME => {
                     // rfc822Name, dNSName and uniformResourceIdentifier are ASCII text under these context tags.
                     let texts = entries(value)?.into_iter().filter(|(tag, _)| matches!(tag, 0x81 | 0x82 | 0x86));
@@ -174,7 +183,7 @@ fn common_name(mut subject: Reader<'_>) -> Option<String> {
 }
 
 /// A UTCTime or GeneralizedTime in the one form RFC 5280 allows.
-fn time(reader: &mut Reader<'_>) -> Option<Timestamp> {
+pub(crate) fn time(reader: &mut Reader<'_>) -> Option<Timestamp> {
     let (tag, text, _) = reader.next()?;
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let (century, rest) = match (tag, text.len()) {

@@ -1,23 +1,23 @@
 //! Just enough DER (X.690) to look into key files: tag, length, value, each checked against what is there.
 
 /// Universal tags.
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(super) const UTC_TIME: u8 = 0x17;
-pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+pub(crate) const BOOLEAN: u8 = 0x01;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const UTC_TIME: u8 = 0x17;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
 
 /// What is left to read of some DER.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// The next element: its tag, its value, and the whole of it.
-    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+    pub(crate) fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let before = self.0;
         let (tag, rest) = before.split_first()?;
         let (first, rest) = rest.split_first()?;
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of the next element, if it has this tag; else it stays unread.
-    pub(super) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(crate) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
         let mut ahead = *self;
         let (found, value, _) = ahead.next()?;
         (found == tag).then(|| {
@@ -46,12 +46,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader of what is inside the next element, which has this tag.
-    pub(super) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
+    pub(crate) fn inside(&mut self, tag: u8) -> Option<Reader<'a>> {
         self.value(tag).map(Reader)
     }
 
     /// The next element as a number that fits 32 bits and is not negative.
-    pub(super) fn number(&mut self) -> Option<u32> {
+    pub(crate) fn number(&mut self) -> Option<u32> {
         let bytes = self.value(INTEGER)?;
         let bytes = bytes.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(bytes);
         match bytes {
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `value` as an element with this tag.
-pub(super) fn element(tag: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     match value.len() {
         short @ 0..=0x7f => out.push(u8::try_from(short).unwrap_or(0)),

@@ -29,17 +29,30 @@ impl Ledger {
         let _turn = turn(path)?;
         let _lock = self.read_lock()?;
         let bytes = self.checkpoint_bytes()?;
-        let head = Checkpoint::open(&bytes, &self.trust.ledger)?;
+        let (head, _) = self.trust.open_head(&bytes)?;
         if let Some(old) = remembered(path, &self.trust.ledger)? {
-            self.require_continues(&old, &head)?;
+            self.continues(&old, &head)?;
         }
         let (storage, name) = storage(path)?;
         storage.write_durable(&[(name, bytes)])?;
         Ok(head)
     }
 
+    /// Refuses when the ledger does not continue the head `old`, by the stored tiles; whether those are true is for
+    /// [`Ledger::verify`] to say.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`]; those of [`Ledger::checkpoint`]; [`Error::Damaged`].
+    pub fn require_continues(&self, old: &Checkpoint) -> Result<(), Error> {
+        let _lock = self.read_lock()?;
+        self.continues(old, &self.checkpoint()?)
+    }
+
     /// Refuses a `head` that does not continue `old`, by the stored tiles.
-    pub(super) fn require_continues(&self, old: &Checkpoint, head: &Checkpoint) -> Result<(), Error> {
+    pub(super) fn continues(&self, old: &Checkpoint, head: &Checkpoint) -> Result<(), Error> {
+        if head.origin != old.origin {
+            return Err(Error::RolledBack { what: format!("that head is of `{}`", old.origin) });
+        }
         if head.size < old.size {
             let what = format!("it has {} records, {} were seen before", head.size, old.size);
             return Err(Error::RolledBack { what });
@@ -56,7 +69,7 @@ impl Ledger {
 }
 
 /// The lock of those who remember heads in `path`; it lies beside it.
-fn turn(path: &Path) -> Result<File, Error> {
+pub(super) fn turn(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -66,7 +79,7 @@ fn turn(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {
+pub(super) fn storage(path: &Path) -> Result<(DirectoryStorage, String), Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name =
         name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}`: no file name", path.display())))?;

@@ -1,7 +1,9 @@
 //! The ledger as its users meet it: whole, tampered with, and interrupted.
 
 mod crash;
+mod reads;
 mod tamper;
+mod witnesses;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ impl Fixture {
         Trust {
             ledger: NoteKey::new(ORIGIN, self.ledger_key.public()).unwrap(),
             evidence: vec![self.evidence_key.public()],
+            witnesses: Vec::new(),
         }
     }
 
@@ -260,8 +263,13 @@ fn a_consistency_proof_is_for_one_old_head_alone() {
     let old = fixture.open().checkpoint().unwrap();
     fixture.append(5..270);
     let proof = fixture.open().consistency(&old).unwrap();
-    let text = serde_json::to_string(&proof).unwrap();
-    let proof: ConsistencyProof = serde_json::from_str(&text).unwrap();
+    let text = proof.to_text();
+    assert_eq!(ConsistencyProof::parse(text.as_bytes()), Ok(proof.clone()));
+    assert!(ConsistencyProof::is_one(text.as_bytes()) && !InclusionProof::is_one(text.as_bytes()));
+    for (from, to) in [("@v1", "@v2"), ("old 5", "old 05"), ("old 5\n", "old 5\nAAAA\n"), ("\n\n", "\n")] {
+        assert!(text.contains(from));
+        assert!(ConsistencyProof::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
+    }
     assert_eq!(proof.verify(&old, &fixture.trust().ledger).unwrap().size, 270);
     let other = Checkpoint { root: merkle::leaf_hash(b"other"), ..old.clone() };
     assert_eq!(proof.verify(&other, &fixture.trust().ledger), Err(ProofError::Mismatch));

@@ -66,11 +66,15 @@ impl Ledger {
         audit.report
     }
 
-    /// Signature lines of keys unknown here are witnesses', which nobody has checked.
+    /// Signature lines of keys unknown here may be witnesses', which nobody has checked.
     fn note_unchecked(&self, report: &mut VerifyReport) {
         let Ok(note) = self.checkpoint_bytes().and_then(|bytes| Ok(note::parse(&bytes)?)) else { return };
         let key = &self.trust.ledger;
+        let is_witness = |line: &&note::Signature| {
+            self.trust.witnesses.iter().any(|key| key.name == line.name && key.line_id() == line.key_id)
+        };
         let unknown = note.signatures.iter().filter(|line| line.name != key.name || line.key_id != key.key_id());
+        let unknown = unknown.filter(|line| !is_witness(line));
         let names = unknown.map(|line| format!("`{}`", line.name)).collect::<Vec<_>>();
         if !names.is_empty() {
             report.notes.push(format!("signatures on the checkpoint that were not checked: {}", names.join(", ")));

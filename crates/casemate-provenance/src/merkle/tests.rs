@@ -1,5 +1,7 @@
 //! The tree against the definition of RFC 6962 and its published heads.
 
+mod oracle;
+
 use proptest::prelude::*;
 
 use super::*;

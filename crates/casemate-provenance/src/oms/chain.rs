@@ -4,11 +4,11 @@
 //! names. Here roots and identity come from the verifier, every date is checked now, and the leaf must be for signing code.
 
 use casemate_core::Timestamp;
-use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::KeyUsage;
 
 use super::Error;
 use crate::keys::certificate::Certificate;
+use crate::keys::path;
 use crate::keys::signing::VerifyingKey;
 
 /// id-kp-codeSigning.
@@ -46,25 +46,7 @@ pub(super) fn verified_key(chain: &[Vec<u8>], trusted: &TrustedRoots) -> Result<
     if let Some(complaint) = complaint {
         return Err(refuse(format!("the signer's certificate {complaint}")));
     }
-    path(leaf_der, above, trusted)?;
+    path::leads_to_root(leaf_der, above, &trusted.roots, trusted.now, KeyUsage::required_if_present(CODE_SIGNING))
+        .map_err(Error::Signature)?;
     leaf.key.ok_or_else(|| refuse("the key of the signer's certificate is of no kind that signs models".into()))
-}
-
-/// Whether webpki finds a path to one of the roots that are valid now.
-fn path(leaf: &[u8], above: &[Vec<u8>], trusted: &TrustedRoots) -> Result<(), Error> {
-    let valid = |root: &&Vec<u8>| Certificate::parse(root).is_some_and(|root| root.is_valid_at(trusted.now));
-    let roots: Vec<CertificateDer<'_>> =
-        trusted.roots.iter().filter(valid).map(|root| CertificateDer::from(root.as_slice())).collect();
-    if roots.is_empty() {
-        return Err(Error::Signature("none of the trusted roots is valid now".into()));
-    }
-    let refuse = |error: webpki::Error| Error::Signature(format!("the certificates lead to no trusted root: {error}"));
-    let anchors = roots.iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
-    let above: Vec<CertificateDer<'_>> = above.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-    let leaf = CertificateDer::from(leaf);
-    let leaf = EndEntityCert::try_from(&leaf).map_err(refuse)?;
-    let seconds = u64::try_from(trusted.now.unix_ms() / 1000).unwrap_or(0);
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-    let usage = KeyUsage::required_if_present(CODE_SIGNING);
-    leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &above, now, usage, None, None).map(drop).map_err(refuse)
 }

@@ -32,6 +32,9 @@ pub enum KeyKind {
     EcdsaP521,
     /// Ed25519: evidence and ledgers, not models.
     Ed25519,
+    /// ML-DSA-44: post-quantum, for witnesses of ledgers.
+    #[value(name = "ml-dsa-44")]
+    MlDsa44,
     /// ML-DSA-65: the post-quantum signature beside an ECDSA one.
     #[value(name = "ml-dsa-65")]
     MlDsa65,

@@ -10,6 +10,7 @@ use casemate_core::{Digest, Evidence, Finding, Limits, Outcome, Record, Severity
 use casemate_provenance::{Draw, Manifest, VerifyReport};
 use serde_json::json;
 
+use crate::anchors::{self, Anchors};
 use crate::cache::Cache;
 use crate::cache::digests::DigestCache;
 use crate::cli::{CheckArgs, Format};
@@ -17,7 +18,7 @@ use crate::comparison;
 use crate::context::{Context, Project};
 use crate::exit::{Exit, Failure};
 use crate::found;
-use crate::gather::{self, ModelProbe, ProjectProbe};
+use crate::gather::{self, LedgerFacts, ModelProbe, ProjectProbe};
 use crate::models::{self, FoundModel};
 use crate::posture::{Rules, stage};
 use crate::report::{DigestSet, Report, ReportSubject};
@@ -62,6 +63,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
+    refuse_bad_anchors(&anchors::check(&project, &state, None, context.now())?)?;
 
     let census = models::census(context, &project)?;
     let datasets = models::datasets(&project)?;
@@ -134,6 +136,18 @@ pub fn refuse_damaged(verified: &VerifyReport) -> Result<(), Failure> {
         "{}{and_more}. Nothing was added. `casemate ledger verify` lists everything; restore the ledger from a copy, or move \
          the state directory away to begin a new one",
         describe(first)
+    );
+    Err(Failure::integrity(message))
+}
+
+/// Nothing is built on a ledger that is not the one others keep heads of.
+fn refuse_bad_anchors(anchors: &Anchors) -> Result<(), Failure> {
+    let Some(bad) = anchors.first_bad() else { return Ok(()) };
+    let why = bad.reason.as_deref().unwrap_or("it does not fit");
+    let message = format!(
+        "anchor `{}`: {why}. Nothing was added. `casemate ledger verify` lists every anchor; restore the ledger that was \
+         anchored from a copy, or remove an anchor that is not its",
+        bad.place
     );
     Err(Failure::integrity(message))
 }
@@ -251,9 +265,12 @@ fn close_the_circle(
     let began = context.now();
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
-    let mut batch = vec![gather::ledger_verified(&state.key().name, &verified, (began, context.now()))];
-    let situation = rules.situation(context.now(), models, datasets);
     let records = state.records()?;
+    let anchors = anchors::check(project, state, None, context.now())?;
+    refuse_bad_anchors(&anchors)?;
+    let ledger = LedgerFacts::new(&anchors, &records, state.ledger().self_test(), context.now());
+    let mut batch = vec![gather::ledger_verified(&state.key().name, &verified, &ledger, (began, context.now()))];
+    let situation = rules.situation(context.now(), models, datasets);
     let assessment = rules.assessment(&records, &situation);
     batch.push(gather::freshness(project, rules.digest, assessment.states(), (began, context.now())));
     state.append(&batch)

@@ -102,7 +102,12 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
          # [policy]\n# gates = \"gates.toml\"\n# overlay = \"controls\"\n# waivers = \"waivers\"\n\
          \n# Every store and cache outside of this directory that holds models of this system; `casemate inventory` sweeps them.\n\
          # `.` alone says that there is none.\n\
-         # [inventory]\n# roots = [\".\", \"~/.cache/huggingface\"]\n",
+         # [inventory]\n# roots = [\".\", \"~/.cache/huggingface\"]\n\
+         \n# Where heads of the ledger are kept out of reach of whoever writes it (`casemate ledger anchor`), and the authorities\n\
+         # whose time stamps count; each is checked whenever the ledger is. git_notes looks under refs/notes/casemate.\n\
+         # [ledger]\n# anchors = [\"/mnt/worm/digits-ledger\"]\n# git_notes = true\n# tsa_roots = \"keys/tsa.pem\"\n\
+         \n# Public keys of signers, and of witnesses of the ledger (`casemate ledger key` prints them).\n\
+         # [trust]\n# keys = [\"keys/release.pub.pem\"]\n# pq_key = \"keys/release-pq.pub.pem\"\n# witnesses = []\n",
     );
     Ok(out)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use casemate_core::Secret;
 use casemate_provenance::KeyPair;
+use casemate_provenance::keys::ml_dsa_44::{self, MlDsa44Pair};
 use casemate_provenance::keys::signing::{KeyType, SigningKey};
 use casemate_provenance::seal::hybrid::HybridKey;
 use casemate_provenance::seal::wrap::KeyWrapper as _;
@@ -33,7 +34,15 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit, Failure> {
             key.public().save(&public).map_err(Failure::not_evaluated)?;
             key.public().key_id()
         }
-        None if password.is_some() => return Err(Failure::usage("Ed25519 keys are written without a password")),
+        None if password.is_some() => {
+            return Err(Failure::usage("Ed25519 and ML-DSA-44 keys are written without a password"));
+        }
+        None if args.key_type == KeyKind::MlDsa44 => {
+            let pair = MlDsa44Pair::generate().map_err(Failure::not_evaluated)?;
+            pair.save(&private).map_err(Failure::not_evaluated)?;
+            pair.save_public(&public).map_err(Failure::not_evaluated)?;
+            ml_dsa_44::key_id(pair.public())
+        }
         None => {
             let pair = KeyPair::generate().map_err(Failure::not_evaluated)?;
             pair.save(&private).map_err(Failure::not_evaluated)?;
@@ -51,7 +60,7 @@ fn key_type(kind: KeyKind) -> Option<KeyType> {
         KeyKind::EcdsaP384 => Some(KeyType::EcdsaP384),
         KeyKind::EcdsaP521 => Some(KeyType::EcdsaP521),
         KeyKind::MlDsa65 => Some(KeyType::MlDsa65),
-        KeyKind::Ed25519 | KeyKind::Aes256Kek | KeyKind::Mlkem768X25519 => None,
+        KeyKind::Ed25519 | KeyKind::MlDsa44 | KeyKind::Aes256Kek | KeyKind::Mlkem768X25519 => None,
     }
 }
 

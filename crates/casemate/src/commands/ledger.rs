@@ -1,42 +1,47 @@
-//! `casemate ledger`: the records, their proof, and whether anything was changed.
+//! `casemate ledger`: the records, their proofs, whether anything was changed, and what others keep of it.
+
+mod anchor;
+mod proofs;
+mod verify;
+mod witness;
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use casemate_core::Record;
-use casemate_provenance::{Checkpoint, NoteKey};
 use serde_json::json;
 
 use crate::cli::{Format, LedgerCommand};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::small_file;
 use crate::state::State;
 
 /// Runs the command.
 pub fn run(context: &Context, command: &LedgerCommand) -> Result<Exit, Failure> {
     let format = match command {
-        LedgerCommand::Prove { .. } => context.format(&[Format::Text])?,
-        _ => context.format(&[Format::Text, Format::Json])?,
+        LedgerCommand::Show { .. } | LedgerCommand::Verify(_) | LedgerCommand::CheckProof(_) => {
+            context.format(&[Format::Text, Format::Json])?
+        }
+        // Their output is a file of one form, whatever it is called.
+        _ if context.globals.format.is_none_or(|format| format == Format::Text) => Format::Text,
+        _ => context.format(&[Format::Text])?,
     };
+    // What needs no project: whoever checks or witnesses somebody else's ledger has none.
+    match command {
+        LedgerCommand::CheckProof(args) => return proofs::check(context, args, format),
+        LedgerCommand::Witness(args) => return witness::witness(context, args),
+        LedgerCommand::Key(args) => return witness::key(context, args),
+        _ => {}
+    }
     let project = context.project(None)?;
-    let state = State::open_existing(&project)?;
+    let mut state = State::open_existing(&project)?;
     match command {
         LedgerCommand::Show { record } => show(context, &state, record.as_deref(), format),
-        LedgerCommand::Verify { from } => verify(context, &state, from.as_deref(), format),
-        LedgerCommand::Prove { record } => {
-            let index = find(&state.records()?, record)?.index;
-            let proof = state.ledger().prove(index).map_err(Failure::integrity)?;
-            context.emit(&proof.to_text())?;
-            Ok(Exit::Passed)
-        }
-        LedgerCommand::Consistency { from } => {
-            let old = checkpoint(from, state.key())?;
-            let proof = state.ledger().consistency(&old).map_err(Failure::integrity)?;
-            let text = serde_json::to_string_pretty(&proof).map_err(Failure::not_evaluated)?;
-            context.emit(&format!("{text}\n"))?;
-            Ok(Exit::Passed)
-        }
+        LedgerCommand::Verify(args) => verify::run(context, &project, &state, args, format),
+        LedgerCommand::Prove { record, envelope } => proofs::prove(context, &state, record, envelope.as_deref()),
+        LedgerCommand::Consistency { from } => proofs::consistency(context, &state, from),
+        LedgerCommand::Cosign { file } => witness::cosign(context, &mut state, file),
+        LedgerCommand::Anchor(args) => anchor::run(context, &project, &state, args),
+        LedgerCommand::CheckProof(_) | LedgerCommand::Witness(_) | LedgerCommand::Key(_) => Ok(Exit::Passed),
     }
 }
 
@@ -81,43 +86,4 @@ fn find<'a>(records: &'a [Record], wanted: &str) -> Result<&'a Record, Failure> 
         (Some(_), Some(_)) => Err(Failure::usage(format!("several records begin with `{wanted}`; give more digits"))),
         (None, _) => Err(Failure::usage(format!("no record `{wanted}`; `casemate ledger show` lists them"))),
     }
-}
-
-fn verify(context: &Context, state: &State, from: Option<&Path>, format: Format) -> Result<Exit, Failure> {
-    let report = match from {
-        Some(path) => state.ledger().verify(Some(&checkpoint(path, state.key())?)),
-        None => state.verify()?,
-    };
-    let mut out = String::new();
-    if format == Format::Json {
-        out = serde_json::to_string_pretty(&report).map_err(Failure::not_evaluated)?;
-        out.push('\n');
-    } else {
-        for problem in &report.problems {
-            let record = problem.record.map(|index| format!(" (record {index})")).unwrap_or_default();
-            let _ = writeln!(out, "{}{record}: {}", problem.file, problem.what);
-        }
-        for note in &report.notes {
-            let _ = writeln!(out, "note: {note}");
-        }
-        let _ = match report.root.filter(|_| report.is_intact()) {
-            Some(root) => {
-                writeln!(out, "intact: {} of {} records verify, head {root}", report.records, report.tree_size)
-            }
-            None => writeln!(
-                out,
-                "NOT intact: {} problems; {} of {} records verify",
-                report.problems.len(),
-                report.records,
-                report.tree_size
-            ),
-        };
-    }
-    context.emit(&out)?;
-    Ok(if report.is_intact() { Exit::Passed } else { Exit::Integrity })
-}
-
-fn checkpoint(path: &Path, key: &NoteKey) -> Result<Checkpoint, Failure> {
-    let text = small_file::read(path).map_err(Failure::usage)?;
-    Checkpoint::open(text.as_bytes(), key).map_err(|error| Failure::integrity(format!("`{}`: {error}", path.display())))
 }

@@ -400,6 +400,11 @@ fn build(timeout: Duration, authorities: Option<&Path>) -> Result<Agents, String
     })
 }
 
+/// The cryptography of connections; [`crate::crypto`] lists what it offers.
+pub fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
 /// The certificates of `authorities`, or those this machine trusts: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the system's.
 fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
     let found = match authorities {
@@ -417,7 +422,7 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
         found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .unversioned_rustls_crypto_provider(Arc::new(provider()))
         .build())
 }
 

@@ -143,7 +143,8 @@ fn files(report: &Report) -> String {
     out
 }
 
-fn row(cells: &[&str]) -> String {
+/// One row of a table.
+pub fn row(cells: &[&str]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| field(cell)).collect();
     format!("{}\r\n", cells.join(","))
 }

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod anchors;
 mod bases;
 mod cache;
+mod crypto;
 mod digests;
 mod evasions;
 mod examples;
@@ -12,6 +14,7 @@ mod filters;
 mod inventory;
 mod key_services;
 mod ledger;
+mod ledger_proofs;
 mod pipelines;
 mod remote;
 mod scan;
@@ -24,6 +27,7 @@ mod signing_reference;
 mod waivers;
 mod watching;
 mod weights;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
