@@ -1,7 +1,8 @@
 //! Who made a model, and is it unchanged.
 //!
 //! [`manifest`] names a model by all its files. Evidence about it becomes a [`statement`], is signed into a [`dsse`] envelope
-//! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]).
+//! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]). What others
+//! say of a model, and what they are told, are [`attestation`]s.
 //!
 //! Everything here checks bytes against other bytes; who is to be believed, and where files lie, comes from the caller.
 //! This crate reads and writes the files it is pointed to and nothing else.
@@ -19,6 +20,8 @@ pub mod mac;
 
 pub mod dsse;
 pub mod statement;
+
+pub mod attestation;
 
 pub mod merkle;
 pub mod note;
