@@ -10,7 +10,7 @@
 //! SHA-256 of the signature file and binds the statement to that very signature.
 //!
 //! **Extensions.** What is ours stands in the first subject's `annotations.casemate`, where every reader of the format allows it:
-//! the time of signing, and the kinds of signatures that must be there, so that none can be taken away.
+//! the time of signing, the kinds of signatures that must be there, so that none can be taken away, and remarks.
 //!
 //! A time in a statement is its signer's claim. That one statement was there before another only a ledger shows.
 //!
@@ -98,6 +98,8 @@ pub struct Statement {
     pub required_signatures: Vec<String>,
     /// When it was signed, by the signer's clock, where it says.
     pub signed_at: Option<Timestamp>,
+    /// What a person should know besides.
+    pub remarks: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,20 +112,22 @@ struct Wire<P> {
     predicate: P,
 }
 
-/// Our extension. Without a casemate that knows it, a member says nothing that could be skipped.
-#[derive(Serialize, Deserialize)]
+/// Our extension. It has no other members: one that nobody knows might say what must not be skipped.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Extension {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     required_signatures: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 impl ModelSubject {
     /// The subjects a statement about this model has.
     pub fn descriptors(&self) -> Vec<ResourceDescriptor> {
-        let manifest = ResourceDescriptor::of(&self.name, self.manifest).with_media_type(MANIFEST_TYPE);
+        let manifest = ResourceDescriptor::of_manifest(&self.name, self.manifest);
         let file = self.file.as_ref().map(|(name, digest)| ResourceDescriptor::of(&format!("./{name}"), *digest));
         let signature = |digest: &Digest| {
             ResourceDescriptor::of(&format!("{} (signature)", self.name), *digest).with_media_type(SIGNATURE_TYPE)
@@ -135,7 +139,13 @@ impl ModelSubject {
 impl Statement {
     /// The statement of `predicate` about `model`.
     pub fn about(model: &ModelSubject, predicate: Predicate, now: Timestamp) -> Self {
-        Self { subjects: model.descriptors(), predicate, required_signatures: Vec::new(), signed_at: Some(now) }
+        Self {
+            subjects: model.descriptors(),
+            predicate,
+            required_signatures: Vec::new(),
+            signed_at: Some(now),
+            remarks: Vec::new(),
+        }
     }
 
     /// Whether it is about `model`, and where it names a signature file, about that signature of it.
@@ -166,9 +176,13 @@ impl Statement {
     /// [`Error::Malformed`] for what [`Statement::parse`] would refuse, [`Error::TooLarge`].
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let mut subject = self.subjects.clone();
-        let extension = Extension { required_signatures: self.required_signatures.clone(), signed_at: self.signed_at };
+        let extension = Extension {
+            required_signatures: self.required_signatures.clone(),
+            signed_at: self.signed_at,
+            remarks: self.remarks.clone(),
+        };
         let Some(first) = subject.first_mut() else { return Err(Error::Malformed("it has no subject".into())) };
-        if self.signed_at.is_some() || !self.required_signatures.is_empty() {
+        if extension != Extension::default() {
             let extension = serde_json::to_value(extension).map_err(Error::Json)?;
             first.annotations.insert(EXTENSION.into(), extension);
         }
@@ -208,8 +222,7 @@ impl Statement {
         }
         let extension = subjects.first_mut().and_then(|first| first.annotations.remove(EXTENSION));
         let extension: Option<Extension> = extension.map(serde_json::from_value).transpose().map_err(Error::Json)?;
-        let (required_signatures, signed_at) =
-            extension.map_or((Vec::new(), None), |extension| (extension.required_signatures, extension.signed_at));
+        let Extension { required_signatures, signed_at, remarks } = extension.unwrap_or_default();
         let predicate = Predicate::parse(&wire.predicate_type, wire.predicate)?;
         if let Predicate::Scan(evidence) = &predicate {
             let named = (evidence.subject.name.as_str(), Some(evidence.subject.digest));
@@ -217,7 +230,7 @@ impl Statement {
                 return Err(Error::Malformed("its subject is not the one of the evidence in it".into()));
             }
         }
-        Ok(Self { subjects, predicate, required_signatures, signed_at })
+        Ok(Self { subjects, predicate, required_signatures, signed_at, remarks })
     }
 
     /// The statement signed by each of `keys`, in order, as a line of a file of attestations. The kinds of all keys are named

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, in the order of a model's life.
 
+mod attesting;
 mod signing;
 
 use std::path::PathBuf;
@@ -8,6 +9,10 @@ use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
+pub use attesting::{
+    ApprovalArgs, AttestCommand, BomArgs, DecisionKind, GateArgs, MakingArgs, ProvenanceArgs, ResultKind, ShowArgs,
+    StageArgs, StageKind, StatementKind, SubjectArgs, TestResultArgs, VerifyAttestationsArgs,
+};
 pub use signing::{HashKind, KeyKind, KeygenArgs, SignArgs, VerifyArgs};
 
 /// Keeps machine-learning models safe from their data to their retirement, and proves it.
@@ -94,6 +99,9 @@ pub enum Command {
     Sign(SignArgs),
     /// Verify a signed model: names every file that was changed, added, removed or left out
     Verify(VerifyArgs),
+    /// Say of a model, signed, how it came to be and what was found; and verify what others say
+    #[command(subcommand)]
+    Attest(AttestCommand),
     /// Approve a model's table of tensors as the baseline it is held against
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -293,17 +301,6 @@ pub struct AssessArgs {
 pub struct ReportArgs {
     /// Gate to report on.
     #[arg(long, value_name = "STAGE", default_value = "merge")]
-    pub stage: String,
-}
-
-/// Arguments of `gate`.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  casemate gate --stage release\n\nExit codes: 0 open · 1 shut · 3 something required is unknown · 4 ledger or signatures do not verify"
-)]
-pub struct GateArgs {
-    /// merge, release, serve or retire.
-    #[arg(long, value_name = "STAGE")]
     pub stage: String,
 }
 

@@ -1,6 +1,10 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod attestations;
+mod container;
+pub mod custody;
 pub mod signature;
+pub mod training;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -25,8 +29,12 @@ pub const KINDS: &[&str] = &[
     "assess.freshness",
     "catalogue.mapping",
     "ledger.verify",
+    attestations::KIND_RECORDED,
+    "provenance.attestations",
     weights::KIND_APPROVAL,
+    "provenance.custody",
     "provenance.signature",
+    "provenance.training",
     "provenance.weights-diff",
     "supply.inventory",
     casemate_assess::facts::KIND_DECLARED,
@@ -35,7 +43,8 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] = &[signature::signature];
+pub const OF_MODELS: &[OfModel] =
+    &[signature::signature, custody::custody, attestations::attestations, training::training];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration];
@@ -63,8 +72,9 @@ pub struct ProjectProbe<'a> {
     /// The project.
     pub project: &'a Project,
     /// Its ledger before this run, every record checked.
-    #[expect(dead_code, reason = "for probes that compare with what is known")]
     pub records: &'a [Record],
+    /// Manifests of its declared data sets, by name.
+    pub datasets: &'a BTreeMap<String, Manifest>,
     /// When this run began.
     pub started: Timestamp,
 }

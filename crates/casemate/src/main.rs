@@ -5,6 +5,7 @@
 //! [`posture`], [`report`], [`render`].
 
 mod accepted;
+mod attesting;
 mod cache;
 mod catalogue;
 mod cli;
@@ -16,6 +17,7 @@ mod exit;
 mod filters;
 mod found;
 mod gather;
+mod git;
 mod inventory;
 mod models;
 mod policy;
@@ -72,6 +74,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Keygen(args) => commands::keygen::run(&context, args),
         Command::Sign(args) => commands::sign::run(&context, args),
         Command::Verify(args) => commands::verify::run(&context, args),
+        Command::Attest(command) => commands::attest::run(&context, command),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

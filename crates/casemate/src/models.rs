@@ -30,7 +30,6 @@ pub struct FoundModel {
     /// Where its signature lies, if it names one.
     pub signature: Option<PathBuf>,
     /// What casemate.toml says of it; `None` where it was found lying about.
-    #[expect(dead_code, reason = "for probes that are told more than a path")]
     pub declared: Option<ModelConfig>,
 }
 

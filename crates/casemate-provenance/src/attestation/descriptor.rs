@@ -49,6 +49,11 @@ impl ResourceDescriptor {
         Self { name: name.into(), digest, ..Self::default() }
     }
 
+    /// The files called `name` with this manifest, [`crate::Manifest::digest`].
+    pub fn of_manifest(name: &str, manifest: Digest) -> Self {
+        Self::of(name, manifest).with_media_type(super::MANIFEST_TYPE)
+    }
+
     /// The git commit `commit` under the name `name`.
     pub fn of_commit(name: &str, commit: &str) -> Self {
         let digest = [("gitCommit".to_owned(), commit.to_owned())].into();

@@ -174,8 +174,8 @@ fn standing(
         Err(error) => return Err(malformed(&error)),
     };
     let kinds: Vec<&str> = envelope.signatures.iter().map(|s| s.keyid.split(':').next().unwrap_or_default()).collect();
-    let notes = signatures_suffice(statement, &good, &kinds, keyring)?;
-    judged.notes.extend(notes);
+    judged.notes.extend(signatures_suffice(statement, &good, &kinds, keyring)?);
+    judged.notes.extend(statement.remarks.iter().cloned());
     if !statement.is_about(model) {
         return Err(Standing::OtherSubject);
     }
@@ -213,7 +213,7 @@ fn signatures_suffice(
     let mut notes = Vec::new();
     for required in &statement.required_signatures {
         let is_kind = |key: &&TrustedKey| key.kind() == required;
-        if !kinds.contains(&required.as_str()) && !good.iter().any(|key| is_kind(key)) {
+        if !kinds.contains(&required.as_str()) && !good.iter().any(is_kind) {
             return Err(Standing::BadSignature(format!("a required signature is missing: {required}")));
         }
         match (speaking.iter().any(|key| is_kind(key)), allowed.iter().any(is_kind)) {

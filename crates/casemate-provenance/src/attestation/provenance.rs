@@ -181,9 +181,17 @@ impl Provenance {
     }
 }
 
-/// The numbers in a byproduct: an object of finite numbers and nothing else.
+/// The members of a JSON object, no key twice.
+///
+/// # Errors
+/// [`Error::Json`] when it is anything else.
+pub fn object(bytes: &[u8]) -> Result<BTreeMap<String, Value>, Error> {
+    crate::json::refuse_duplicate_keys(bytes).map_err(Error::Json)?;
+    serde_json::from_slice(bytes).map_err(Error::Json)
+}
+
+/// The numbers in a byproduct: an object of numbers and nothing else.
 fn metrics(byproduct: &ResourceDescriptor) -> Option<BTreeMap<String, f64>> {
-    let bytes = byproduct.content()?;
-    crate::json::refuse_duplicate_keys(&bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    let members = object(&byproduct.content()?).ok()?;
+    members.into_iter().map(|(name, value)| Some((name, value.as_f64()?))).collect()
 }

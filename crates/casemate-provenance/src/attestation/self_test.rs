@@ -52,7 +52,7 @@ pub fn self_test(keyring: &Keyring, model: &ModelSubject, now: Timestamp) -> Res
         Statement::about(model, Predicate::Stage(stage), now).sign(keys).unwrap_or_default()
     };
     let sound = signed(model, &[&key, &second]);
-    let planted: [(Vec<u8>, fn(&Standing) -> bool); 6] = [
+    let planted: [(Vec<u8>, Expected); 6] = [
         (sound.clone(), |standing| *standing == Standing::Good),
         (signed(model, &[&stranger]), |standing| *standing == Standing::UnknownKey),
         (signed(model, &[&elsewhere]), |standing| *standing == Standing::SignerRefused(ROLE)),
@@ -63,6 +63,9 @@ pub fn self_test(keyring: &Keyring, model: &ModelSubject, now: Timestamp) -> Res
     let caught = planted.iter().filter(|(line, expected)| expected(&judge(line, &own, model, now).standing)).count();
     Ok(SelfTest { planted: planted.len() as u64, caught: caught as u64 })
 }
+
+/// Whether a standing is the one a planted line must have.
+type Expected = fn(&Standing) -> bool;
 
 /// The role that sound statements of the self-test need.
 const ROLE: Role = Role::Training;

@@ -55,7 +55,9 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
         "# A model is a file or directory, identified by the digest of its full manifest.\n\
          # stage: draft evaluated approved staged serving deprecated retired; without one it counts as in use.\n\
          # baseline: the table of its approved weights, outside of the model (`casemate scan MODEL --write-baseline FILE`).\n\
-         # signature: its signature (`casemate sign MODEL --key KEY.pem`), checked with the keys under [trust].\n",
+         # signature: its signature (`casemate sign MODEL --key KEY.pem`), checked with the keys under [trust].\n\
+         # attestations: statements about it (`casemate attest`), outside of the model, checked with the keys under [trust.roles].\n\
+         # container: \"none\" where it is shipped in no container image.\n",
     );
     let models = models::census(context, project)?.models;
     for model in &models {
@@ -91,6 +93,10 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
     out.push_str(
         "\n# Files beside this one: gates of your own, controls that add to the catalogue or tighten it, waivers.\n\
          # [policy]\n# gates = \"gates.toml\"\n# overlay = \"controls\"\n# waivers = \"waivers\"\n\
+         \n# Public keys of signers: `keys` of models, and which key may say what of them in attestations.\n\
+         # [trust]\n# keys = [\"keys/release.pub.pem\"]\n\
+         # [trust.roles]\n# training = [\"keys/train.pub.pem\"]\n\
+         # storage, deployment, scan, test, bom, approval and release likewise\n\
          \n# Every store and cache outside of this directory that holds models of this system; `casemate inventory` sweeps them.\n\
          # `.` alone says that there is none.\n\
          # [inventory]\n# roots = [\".\", \"~/.cache/huggingface\"]\n",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod attesting;
 mod cache;
 mod evasions;
 mod examples;
