@@ -193,6 +193,9 @@ fn text(verdicts: &[Verdict<'_>], missing: &[&str], exit: Exit) -> String {
     let _ = match exit {
         Exit::Passed => writeln!(out, "verified: {good} of {} attestations are good", verdicts.len()),
         _ if verdicts.is_empty() => writeln!(out, "NOT verified: there are no attestations"),
+        _ if good == verdicts.len() => {
+            writeln!(out, "NOT passed: all {good} are good, and not all speak for the model")
+        }
         _ => writeln!(out, "NOT verified: {good} of {} attestations are good", verdicts.len()),
     };
     out
