@@ -54,7 +54,7 @@ pub fn run(context: &Context, args: &VerifyAttestationsArgs) -> Result<Exit, Fai
         exit = exit.worse(Exit::NotEvaluated);
     }
     match format {
-        Format::Json => context.emit(&json_report(context, &attested, &verdicts, &missing, exit, started)?)?,
+        Format::Json => context.emit(&json_report(context, &attested, (&verdicts, &missing), exit, started)?)?,
         _ => context.emit(&text(&verdicts, &missing, exit))?,
     }
     Ok(exit)
@@ -204,8 +204,7 @@ fn text(verdicts: &[Verdict<'_>], missing: &[&str], exit: Exit) -> String {
 fn json_report(
     context: &Context,
     attested: &Attested,
-    verdicts: &[Verdict<'_>],
-    missing: &[&str],
+    (verdicts, missing): (&[Verdict<'_>], &[&str]),
     exit: Exit,
     started: Timestamp,
 ) -> Result<String, Failure> {
