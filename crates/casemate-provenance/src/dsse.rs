@@ -1,14 +1,15 @@
 //! DSSE v1.0.0 envelopes: bytes of a stated type, with signatures over both.
 //!
 //! Source: github.com/secure-systems-lab/dsse, v1.0.0, `protocol.md` and `envelope.md`. Every signature is reported, not
-//! only the first; which of them are required is for the caller to say. The payload is opaque here: [`crate::statement`].
+//! only the first; which of them are required is for the caller to say. The payload is opaque here: [`crate::statement`] and
+//! [`crate::attestation`]. So are the keys: whatever [`Signs`] and [`Verifies`] will do.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::{Deserialize, Serialize};
 
 use crate::json;
-use crate::keys::{KeyPair, PublicKey};
+use crate::keys::{self, KeyPair, PublicKey};
 
 /// Signatures one envelope may carry.
 pub const SIGNATURES_MAX: usize = 64;
@@ -22,6 +23,47 @@ pub struct Envelope {
     pub payload: Vec<u8>,
     /// At least one.
     pub signatures: Vec<Signature>,
+}
+
+/// A private key that signs envelopes.
+pub trait Signs {
+    /// Name of its public key, as signatures carry it.
+    fn key_id(&self) -> String;
+
+    /// The signature of `message`.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, keys::Error>;
+}
+
+/// A public key that checks envelopes.
+pub trait Verifies {
+    /// Its name, as signatures carry it.
+    fn key_id(&self) -> String;
+
+    /// Whether `signature` is this key's signature of `message`.
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool;
+}
+
+impl Signs for KeyPair {
+    fn key_id(&self) -> String {
+        self.public().key_id()
+    }
+
+    fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, keys::Error> {
+        Ok(self.sign(message))
+    }
+}
+
+impl Verifies for PublicKey {
+    fn key_id(&self) -> String {
+        Self::key_id(self)
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        Self::verifies(self, message, signature)
+    }
 }
 
 /// One signature of an envelope.
@@ -92,6 +134,9 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
+    /// A signing key failed.
+    #[error(transparent)]
+    Key(#[from] keys::Error),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,12 +163,12 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// An envelope around `payload`, signed by each of `keys` in order.
 ///
 /// # Errors
-/// [`Error::Unsigned`] without keys, [`Error::TooManySignatures`] with more than [`SIGNATURES_MAX`].
-pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&KeyPair]) -> Result<Envelope, Error> {
+/// [`Error::Unsigned`] without keys, [`Error::TooManySignatures`] with more than [`SIGNATURES_MAX`], [`Error::Key`].
+pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&dyn Signs]) -> Result<Envelope, Error> {
+    check_count(keys.len())?;
     let message = pae(payload_type, &payload);
-    let sign = |key: &&KeyPair| Signature { keyid: key.public().key_id(), sig: key.sign(&message) };
-    let signatures: Vec<_> = keys.iter().map(sign).collect();
-    check_count(signatures.len())?;
+    let sign = |key: &&dyn Signs| Ok(Signature { keyid: key.key_id(), sig: key.sign_message(&message)? });
+    let signatures = keys.iter().map(sign).collect::<Result<_, Error>>()?;
     Ok(Envelope { payload_type: payload_type.into(), payload, signatures })
 }
 
@@ -167,7 +212,7 @@ impl Envelope {
     ///
     /// # Errors
     /// [`Error::PayloadType`] when the payload is not of type `payload_type`, and [`Error::Unsigned`].
-    pub fn verify(&self, payload_type: &str, keys: &[PublicKey]) -> Result<Vec<CheckedSignature>, Error> {
+    pub fn verify<K: Verifies>(&self, payload_type: &str, keys: &[K]) -> Result<Vec<CheckedSignature>, Error> {
         if self.payload_type != payload_type {
             return Err(Error::PayloadType { found: self.payload_type.clone(), expected: payload_type.into() });
         }

@@ -2,8 +2,9 @@
 //!
 //! A private key that others on the machine can read signs for them too, so such a file is refused, not warned about.
 //! Sources: RFC 8032 (Ed25519, by aws-lc-rs), RFC 8410 (PKCS#8 and SPKI forms), RFC 7468 (PEM). The keys that sign models
-//! are in [`signing`]; these sign evidence and the ledger.
+//! are in [`signing`]; these sign evidence and the ledger. [`attesting`] is where either will do.
 
+pub mod attesting;
 pub mod certificate;
 pub(crate) mod der;
 pub mod ml_dsa_44;

@@ -2,7 +2,8 @@
 //!
 //! [`manifest`] names a model by all its files. Evidence about it becomes a [`statement`], is signed into a [`dsse`] envelope
 //! with [`keys`], and is appended to the [`ledger`]: a [`merkle`] tree in [`tiles`] under signed heads ([`note`]), which others
-//! may countersign ([`cosignature`]) and date ([`timestamp`]).
+//! may countersign ([`cosignature`]) and date ([`timestamp`]). What others say of a model, and what they are told, are
+//! [`attestation`]s.
 //!
 //! [`seal`] encrypts files for storage.
 //!
@@ -24,6 +25,8 @@ pub mod mac;
 
 pub mod dsse;
 pub mod statement;
+
+pub mod attestation;
 
 pub mod cosignature;
 pub mod merkle;

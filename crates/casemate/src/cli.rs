@@ -1,5 +1,6 @@
 //! The command line: what can be asked, in the order of a model's life.
 
+mod attesting;
 mod crypto;
 mod ledger;
 mod sealing;
@@ -12,6 +13,10 @@ use casemate_core::Severity;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::filters::{Filters, Glob};
+pub use attesting::{
+    ApprovalArgs, AttestCommand, BomArgs, DecisionKind, GateArgs, MakingArgs, ProvenanceArgs, ResultKind, ShowArgs,
+    StageArgs, StageKind, StatementKind, SubjectArgs, TestResultArgs, VerifyAttestationsArgs,
+};
 pub use crypto::CryptoCommand;
 pub use ledger::{AnchorArgs, CheckProofArgs, LedgerCommand, LedgerKeyArgs, LedgerVerifyArgs, WitnessArgs};
 pub use sealing::{EraseArgs, KeyArgs, OpenArgs, RecipientArgs, RewrapArgs, SealArgs};
@@ -109,6 +114,9 @@ pub enum Command {
     Rewrap(RewrapArgs),
     /// Destroy the keys of sealed files, and show that nothing opens them any more
     CryptoErase(EraseArgs),
+    /// Say of a model, signed, how it came to be and what was found; and verify what others say
+    #[command(subcommand)]
+    Attest(AttestCommand),
     /// Approve a model's table of tensors as the baseline it is held against
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -311,17 +319,6 @@ pub struct AssessArgs {
 pub struct ReportArgs {
     /// Gate to report on.
     #[arg(long, value_name = "STAGE", default_value = "merge")]
-    pub stage: String,
-}
-
-/// Arguments of `gate`.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  casemate gate --stage release\n\nExit codes: 0 open · 1 shut · 3 something required is unknown · 4 ledger or signatures do not verify"
-)]
-pub struct GateArgs {
-    /// merge, release, serve or retire.
-    #[arg(long, value_name = "STAGE")]
     pub stage: String,
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod assess;
+pub mod attest;
 pub mod baseline;
 pub mod check;
 pub mod controls;

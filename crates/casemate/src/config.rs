@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use casemate_assess::ModelStage;
+use casemate_provenance::attestation::predicate::Role;
 use serde::Deserialize;
 
 use base::BaseConfig;
@@ -68,6 +69,18 @@ pub struct ModelConfig {
     /// Where it lies at rest, relative to the project's directory or absolute; its own path without it.
     #[serde(default)]
     pub stored: Vec<String>,
+    /// Attestations about it, relative to the project's directory and outside of the model.
+    pub attestations: Option<String>,
+    /// What it is shipped in.
+    pub container: Option<Container>,
+}
+
+/// What a model is shipped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// In no container image: its files are.
+    None,
 }
 
 /// `[[dataset]]`
@@ -94,6 +107,9 @@ pub struct TrustConfig {
     /// Keys of those who cosign heads of the ledger, as `casemate ledger key` prints them.
     #[serde(default)]
     pub witnesses: Vec<String>,
+    /// Keys of attestations, by what they may sign.
+    #[serde(default)]
+    pub roles: BTreeMap<Role, Vec<String>>,
 }
 
 /// `[ledger]`
@@ -146,7 +162,7 @@ impl Config {
 
     /// Refuses what would make two things one, or leave the project.
     fn check(&mut self) -> Result<(), String> {
-        self.models.iter_mut().try_for_each(ModelConfig::check_baseline)?;
+        self.models.iter_mut().try_for_each(ModelConfig::check_files)?;
         base::check(&mut self.bases, &self.models)?;
         let models = self.models.iter_mut().map(|model| ("model", &model.name, &mut model.path));
         let datasets = self.datasets.iter_mut().map(|dataset| ("dataset", &dataset.name, &mut dataset.path));
@@ -185,19 +201,22 @@ impl Config {
 }
 
 impl ModelConfig {
-    fn check_baseline(&mut self) -> Result<(), String> {
-        let Some(baseline) = &mut self.baseline else { return Ok(()) };
+    /// Refuses files about the model that lie in it, where they would change what they are about.
+    fn check_files(&mut self) -> Result<(), String> {
         let name = &self.name;
-        let path = inside(baseline).filter(|path| path != ".").ok_or_else(|| {
-            format!("model `{name}`: baseline `{baseline}` must be a file below the project's directory, without `..`")
-        })?;
         let model = inside(&self.path).unwrap_or_default();
-        if model == "." || path == model || path.strip_prefix(&model).is_some_and(|rest| rest.starts_with('/')) {
-            return Err(format!(
-                "model `{name}`: baseline `{path}` lies inside the model, which would change with it; keep it outside"
-            ));
+        for (key, file) in [("baseline", &mut self.baseline), ("attestations", &mut self.attestations)] {
+            let Some(file) = file else { continue };
+            let path = inside(file).filter(|path| path != ".").ok_or_else(|| {
+                format!("model `{name}`: {key} `{file}` must be a file below the project's directory, without `..`")
+            })?;
+            if model == "." || path == model || path.strip_prefix(&model).is_some_and(|rest| rest.starts_with('/')) {
+                return Err(format!(
+                    "model `{name}`: {key} `{path}` lies inside the model, which would change with it; keep it outside"
+                ));
+            }
+            *file = path;
         }
-        *baseline = path;
         Ok(())
     }
 }
@@ -212,7 +231,7 @@ const ROOTS_MAX: usize = 100;
 const DECLARED_MAX: usize = 1000;
 
 /// `path` in its one spelling, if it stays below the project: `./model/` is `model`, the project itself is `.`.
-fn inside(path: &str) -> Option<String> {
+pub fn inside(path: &str) -> Option<String> {
     let mut parts = Vec::new();
     for part in Path::new(path).components() {
         match part {
@@ -255,9 +274,25 @@ mod tests {
     }
 
     #[test]
+    fn roles_of_keys_are_those_that_attestations_have() {
+        let text = |role: &str| format!("[trust.roles]\n{role} = [\"a.pem\"]\n");
+        for role in Role::ALL {
+            assert_eq!(Config::parse(&text(role.as_str())).unwrap().trust.roles[&role], ["a.pem"]);
+        }
+        assert!(Config::parse(&text("trainer")).unwrap_err().contains("trainer"));
+        let container =
+            |kind: &str| Config::parse(&format!("[[model]]\nname = \"a\"\npath = \"a\"\ncontainer = \"{kind}\"\n"));
+        assert!(container("none").is_ok() && container("signed").is_err());
+    }
+
+    #[test]
     fn a_baseline_stays_in_the_project_and_out_of_the_model() {
         let with = |path: &str, baseline: &str| {
-            Config::parse(&format!("[[model]]\nname = \"a\"\npath = \"{path}\"\nbaseline = \"{baseline}\"\n"))
+            let one = |key: &str| {
+                Config::parse(&format!("[[model]]\nname = \"a\"\npath = \"{path}\"\n{key} = \"{baseline}\"\n"))
+            };
+            assert_eq!(one("attestations").is_ok(), one("baseline").is_ok());
+            one("baseline")
         };
         assert_eq!(with("model", "./b.json").unwrap().models[0].baseline.as_deref(), Some("b.json"));
         for (path, baseline) in [("model", "../b"), ("model", "model/b"), ("./model/", "model"), (".", "b"), ("m", ".")]

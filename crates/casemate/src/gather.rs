@@ -1,10 +1,14 @@
 //! Gathering evidence: what `check` and `scan` find out, as records for the ledger.
 
+pub mod attestations;
+mod container;
 pub mod crypto_inventory;
+pub mod custody;
 pub mod load_probe;
 pub mod publisher;
 pub mod sealed;
 pub mod signature;
+pub mod training;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -33,14 +37,18 @@ pub const KINDS: &[&str] = &[
     "assess.freshness",
     "catalogue.mapping",
     "ledger.verify",
+    attestations::KIND_RECORDED,
+    "provenance.attestations",
     weights::KIND_APPROVAL,
     crypto_inventory::KIND,
+    "provenance.custody",
     KIND_INTEGRITY_EVENT,
     "provenance.load-probe",
     "provenance.publisher",
     sealed::KIND_SEAL,
     sealed::KIND_SEALED,
     "provenance.signature",
+    "provenance.training",
     "provenance.weights-diff",
     "supply.inventory",
     casemate_assess::facts::KIND_DECLARED,
@@ -50,7 +58,15 @@ pub const KINDS: &[&str] = &[
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
 pub const OF_MODELS: &[OfModel] =
-    &[signature::signature, sealed::sealed, load_probe::load_probe, publisher::publisher];
+    &[
+        signature::signature,
+        sealed::sealed,
+        load_probe::load_probe,
+        publisher::publisher,
+        custody::custody,
+        attestations::attestations,
+        training::training,
+    ];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration, crypto_inventory::crypto_inventory];
@@ -81,6 +97,8 @@ pub struct ProjectProbe<'a> {
     pub project: &'a Project,
     /// Its ledger before this run, every record checked.
     pub records: &'a [Record],
+    /// Manifests of its declared data sets, by name.
+    pub datasets: &'a BTreeMap<String, Manifest>,
     /// When this run began.
     pub started: Timestamp,
 }

@@ -6,6 +6,7 @@
 
 mod accepted;
 mod anchors;
+mod attesting;
 mod cache;
 mod catalogue;
 mod cli;
@@ -18,6 +19,7 @@ mod exit;
 mod filters;
 mod found;
 mod gather;
+mod git;
 mod inventory;
 mod models;
 mod policy;
@@ -82,6 +84,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Open(args) => commands::open::run(&context, args),
         Command::Rewrap(args) => commands::rewrap::run(&context, args),
         Command::CryptoErase(args) => commands::crypto_erase::run(&context, args),
+        Command::Attest(command) => commands::attest::run(&context, command),
         Command::Assess(args) => commands::assess::run(&context, args),
         Command::Report(args) => commands::assess::report(&context, args),
         Command::Gate(args) => commands::gate::run(&context, args),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use casemate_assess::gate::GateOutcome;
 use casemate_assess::{GateStage, score::Explanation};
-use casemate_core::{Digest, Outcome};
+use casemate_core::Outcome;
 use casemate_provenance::Manifest;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::state::State;
 /// Runs `assess`. The exit code is that of the merge gate.
 pub fn run(context: &Context, args: &AssessArgs) -> Result<Exit, Failure> {
     let format = context.format(if args.explain { &[Format::Text] } else { FORMATS })?;
-    let (report, explanation) = build(context, "assess", GateStage::Merge)?;
+    let Assessed { report, explanation, .. } = build(context, "assess", GateStage::Merge)?;
     if args.explain {
         context.emit(&explained(&report, explanation.as_ref()))?;
         return Ok(exit(&report));
@@ -31,35 +31,48 @@ pub fn run(context: &Context, args: &AssessArgs) -> Result<Exit, Failure> {
 /// Runs `report`. Writing it is the job, so it ends with 0 whatever the gate says.
 pub fn report(context: &Context, args: &ReportArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
-    let (report, _) = build(context, "report", stage(&args.stage)?)?;
+    let report = build(context, "report", stage(&args.stage)?)?.report;
     Ok(super::scan::emit(context, &report, format, Exit::Passed))
+}
+
+/// A posture, and what it was computed from.
+pub struct Assessed {
+    /// The report.
+    pub report: Report,
+    /// Every term of the score.
+    pub explanation: Option<Explanation>,
+    /// The project.
+    pub project: Project,
+    /// Catalogue, gates and waivers.
+    pub rules: Rules,
+    /// The ledger.
+    pub state: State,
+    /// The models.
+    pub models: Vec<(FoundModel, Manifest)>,
 }
 
 /// The report of the project around the working directory, from its ledger alone.
 ///
 /// # Errors
 /// When there is no ledger, it does not verify, or models cannot be read.
-pub fn build(
-    context: &Context,
-    command: &'static str,
-    stage: GateStage,
-) -> Result<(Report, Option<Explanation>), Failure> {
+pub fn build(context: &Context, command: &'static str, stage: GateStage) -> Result<Assessed, Failure> {
     let started = context.now();
     let project = context.project(None)?;
     let rules = Rules::load(&project, started)?;
     let state = State::open_existing(&project)?;
     let verified = state.verify()?;
     refuse_damaged(&verified)?;
-    let models = digests(context, &project)?;
+    let models = manifests(context, &project)?;
+    let digests: Vec<_> = models.iter().map(|(model, manifest)| (model.clone(), manifest.digest())).collect();
     let datasets = models::datasets(&project)?;
     let records = state.records()?;
-    let situation = rules.situation(started, &models, &datasets);
+    let situation = rules.situation(started, &digests, &datasets);
     let assessment = rules.assessment(&records, &situation);
     let explanation = assessment.explain().cloned();
     let findings = assessment.findings.iter().map(|open| open.finding.clone()).collect();
     let posture = rules.posture(&records, &situation, stage);
 
-    let mut report = Report::new(command, ReportSubject { name: project.name, digest: None }, started);
+    let mut report = Report::new(command, ReportSubject { name: project.name.clone(), digest: None }, started);
     report.finished_at = context.now();
     report.findings = findings;
     report.evidence = used(&posture);
@@ -72,7 +85,7 @@ pub fn build(
         Some(GateOutcome::Unknown) | None => Outcome::Unknown,
     };
     report.posture = Some(posture);
-    Ok((report, explanation))
+    Ok(Assessed { report, explanation, project, rules, state, models })
 }
 
 /// Ids of the records the controls rest on.
@@ -82,20 +95,13 @@ fn used(posture: &Posture) -> Vec<String> {
     ids.into_iter().collect()
 }
 
-/// The project's models with their digests now.
-///
-/// # Errors
-/// When a model cannot be read.
-pub fn digests(context: &Context, project: &Project) -> Result<Vec<(FoundModel, Digest)>, Failure> {
-    let census = models::census(context, project)?;
-    census
-        .models
-        .into_iter()
-        .map(|model| match Manifest::of_path(&model.path, &|_| ()) {
-            Ok(manifest) => Ok((model, manifest.digest())),
-            Err(error) => Err(Failure::not_evaluated(format!("model `{}`: {error}", model.name))),
-        })
-        .collect()
+/// The project's models with their manifests now.
+fn manifests(context: &Context, project: &Project) -> Result<Vec<(FoundModel, Manifest)>, Failure> {
+    let manifest = |model: FoundModel| match Manifest::of_path(&model.path, &|_| ()) {
+        Ok(manifest) => Ok((model, manifest)),
+        Err(error) => Err(Failure::not_evaluated(format!("model `{}`: {error}", model.name))),
+    };
+    models::census(context, project)?.models.into_iter().map(manifest).collect()
 }
 
 /// The exit code of a report's gate.

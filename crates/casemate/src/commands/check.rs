@@ -72,7 +72,8 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let mut batch = evidence(context, &scanned, started);
     let records = state.records()?;
     batch.extend(weights_diffs(context, &records, &mut scanned, started)?);
-    batch.extend(probed(&ProjectProbe { context, project: &project, records: &records, started }, &scanned)?);
+    let probe = ProjectProbe { context, project: &project, records: &records, datasets: &datasets, started };
+    batch.extend(probed(&probe, &scanned)?);
     let span = (started, context.now());
     let facts = found::facts(&project, scanned.iter().flat_map(|model| &model.scanned.files));
     let incomplete = census.incomplete || scanned.iter().any(|model| model.scanned.incomplete);

@@ -135,7 +135,7 @@ fn age(age: MaxAge) -> String {
 
 /// Where the control stands in this project's ledger, and every term that decided.
 fn standing(context: &Context, id: &str) -> Result<String, Failure> {
-    let (report, _) = super::assess::build(context, "controls", casemate_assess::GateStage::Merge)?;
+    let report = super::assess::build(context, "controls", casemate_assess::GateStage::Merge)?.report;
     let mut out = String::new();
     let state = report.posture.as_ref().and_then(|posture| posture.states.iter().find(|state| state.id == id));
     let Some(state) = state else { return Ok(out) };

@@ -1,4 +1,6 @@
-//! `casemate gate`: whether a stage opens, and what keeps it shut.
+//! `casemate gate`: whether a stage opens, and what keeps it shut; signed, if asked for.
+
+mod summary;
 
 use std::fmt::Write as _;
 
@@ -13,7 +15,11 @@ use crate::posture::stage;
 /// Runs the command.
 pub fn run(context: &Context, args: &GateArgs) -> Result<Exit, Failure> {
     let format = context.format(FORMATS)?;
-    let (report, _) = super::assess::build(context, "gate", stage(&args.stage)?)?;
+    let assessed = super::assess::build(context, "gate", stage(&args.stage)?)?;
+    if let Some((file, key)) = args.attest.as_ref().zip(args.key.as_ref()) {
+        summary::attest(context, &assessed, args, (file, key))?;
+    }
+    let report = assessed.report;
     let verdict = report.posture.as_ref().and_then(|posture| posture.gate.as_ref());
     match (format, verdict) {
         (Format::Text, Some(verdict)) => {

@@ -63,7 +63,9 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
          # stage: draft evaluated approved staged serving deprecated retired; without one it counts as in use.\n\
          # baseline: the table of its approved weights, outside of the model (`casemate scan MODEL --write-baseline FILE`).\n\
          # signature: its signature (`casemate sign MODEL --key KEY.pem`), checked with the keys under [trust].\n\
-         # stored: where it lies at rest, sealed (`casemate seal MODEL -o sealed --key KEY.pem`); its own path without it.\n",
+         # stored: where it lies at rest, sealed (`casemate seal MODEL -o sealed --key KEY.pem`); its own path without it.\n\
+         # attestations: statements about it (`casemate attest`), outside of the model, checked with the keys under [trust.roles].\n\
+         # container: \"none\" where it is shipped in no container image.\n",
     );
     let models = models::census(context, project)?.models;
     for model in &models {
@@ -106,8 +108,11 @@ fn configuration(context: &Context, project: &Project) -> Result<String, Failure
          \n# Where heads of the ledger are kept out of reach of whoever writes it (`casemate ledger anchor`), and the authorities\n\
          # whose time stamps count; each is checked whenever the ledger is. git_notes looks under refs/notes/casemate.\n\
          # [ledger]\n# anchors = [\"/mnt/worm/digits-ledger\"]\n# git_notes = true\n# tsa_roots = \"keys/tsa.pem\"\n\
-         \n# Public keys of signers, and of witnesses of the ledger (`casemate ledger key` prints them).\n\
-         # [trust]\n# keys = [\"keys/release.pub.pem\"]\n# pq_key = \"keys/release-pq.pub.pem\"\n# witnesses = []\n",
+         \n# Public keys of signers: `keys` of models, `witnesses` of the ledger (`casemate ledger key` prints theirs), and which key may\n\
+         # say what of a model in attestations.\n\
+         # [trust]\n# keys = [\"keys/release.pub.pem\"]\n# pq_key = \"keys/release-pq.pub.pem\"\n# witnesses = []\n\
+         # [trust.roles]\n# training = [\"keys/train.pub.pem\"]\n\
+         # storage, deployment, scan, test, bom, approval and release likewise\n",
     );
     Ok(out)
 }

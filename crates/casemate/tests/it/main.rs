@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 mod anchors;
+mod attesting;
 mod bases;
 mod cache;
 mod crypto;
