@@ -25,7 +25,7 @@ mod lzma;
 mod msgpack;
 mod mxnet;
 mod npy;
-pub(crate) mod ocdbt;
+mod ocdbt;
 mod onnx;
 mod openvino;
 mod paddle;
@@ -128,6 +128,21 @@ pub trait Format: Sync {
 
     /// Whether the bytes look like it. Names and extensions play no part.
     fn sniff(&self, probe: &Probe) -> Sniff;
+
+    /// Whether an object of which it is certain is its own in this place too; another format may be after all.
+    fn is_believable(&self, _object: &Object<'_>) -> bool {
+        true
+    }
+
+    /// Whether it runs what its objects unpickle by itself, so that no other reading is needed.
+    fn reads_pickles(&self) -> bool {
+        false
+    }
+
+    /// Whether its objects are words for people, which it has looked over line by line.
+    fn is_prose(&self) -> bool {
+        false
+    }
 
     /// Reads as much as can be read, on any bytes, within the limits and without panic.
     fn parse(&self, object: &Object<'_>) -> Parsed;

@@ -12,7 +12,7 @@ use casemate_core::{Finding, Limits, RangeSource, SharedSource, SourceExt};
 
 use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
-use crate::formats::{Budget, FORMATS, Format, Object, Sniff, ocdbt};
+use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
 use crate::weights::{NumbersOnly, WeightObject, WeightReader};
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
@@ -232,9 +232,9 @@ impl Scanner {
             budget,
         };
         let sniffed = |wanted| FORMATS.iter().copied().filter(move |format| format.sniff(object.probe) == wanted);
-        if let Some(format) = sniffed(Sniff::Certain).find(|format| is_believable(*format, &object)) {
+        if let Some(format) = sniffed(Sniff::Certain).find(|format| format.is_believable(&object)) {
             let mut parsed = format.parse(&object);
-            if !matches!(format.meta().id, "pickle" | "torch-legacy") {
+            if !format.reads_pickles() {
                 second_reading(&object, &mut parsed);
             }
             return (Some(format), parsed);
@@ -288,7 +288,8 @@ fn note(
     scan.runs_code_by_design |= loaded && meta.is_some_and(|meta| meta.runs_code);
     scan.is_model |= meta.is_some_and(|meta| meta.is_model);
     // Prose that quotes a template is none.
-    scan.has_template |= format != "text" && parsed.texts.iter().any(|text| text.kind == TextKind::Template);
+    let is_prose = recognised.is_some_and(Format::is_prose);
+    scan.has_template |= !is_prose && parsed.texts.iter().any(|text| text.kind == TextKind::Template);
     scan.tensors += parsed.tensors.len() as u64;
     let imports = parsed.events.iter().filter_map(|event| match &event.action {
         Action::Import(global) => Some(global.to_string()),
@@ -332,22 +333,12 @@ fn programs(work: &Work, parsed: &Parsed) -> Vec<Child> {
 
 /// Looks over the texts a parser handed on; files of text and code have been, line by line.
 fn look_over(parsed: &mut Parsed, recognised: Option<&dyn Format>) {
-    if recognised.is_none_or(|format| matches!(format.meta().id, "text" | "executable")) {
+    if recognised.is_none_or(Format::is_prose) {
         return;
     }
     let Parsed { texts, clues, .. } = parsed;
     for text in texts.iter() {
         clues::note(clues, &text.text, clues::Place { key: &text.key, offset: text.offset, line: None });
-    }
-}
-
-/// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well. What only ends like
-/// a store may be anything with a node behind it, so there the name tensorstore finds it by decides.
-fn is_believable(format: &dyn Format, object: &Object<'_>) -> bool {
-    match format.meta().id {
-        "pickle" => object.role != Role::RawData || object.probe.tail.ends_with(b"."),
-        "ocdbt" => ocdbt::begins(object.probe) || ocdbt::is_data_file(object.name),
-        _ => true,
     }
 }
 

@@ -41,6 +41,10 @@ impl Format for PlainText {
         }
     }
 
+    fn is_prose(&self) -> bool {
+        true
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let size = object.source.size_bytes();
