@@ -20,6 +20,7 @@ mod gzip;
 mod hdf5;
 mod json;
 mod keras_metadata;
+mod llamafile;
 mod lz4;
 mod lzma;
 mod msgpack;
@@ -75,6 +76,8 @@ pub static FORMATS: &[&dyn Format] = &[
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
     &executorch::Executorch,
+    // Before zip and executable: it is both.
+    &llamafile::Llamafile,
     &zip::Zip,
     // Before the packers: values stand before the nodes, packed or not.
     &ocdbt::Ocdbt,
