@@ -15,6 +15,7 @@ mod dlib;
 mod executable;
 mod executorch;
 mod fasttext;
+mod ggml;
 mod gguf;
 mod gzip;
 mod hdf5;
@@ -83,6 +84,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &ocdbt::Ocdbt,
     &safetensors::Safetensors,
     &gguf::Gguf,
+    &ggml::Ggml,
     &hdf5::Hdf5,
     &npy::Npy,
     &parquet::Parquet,
