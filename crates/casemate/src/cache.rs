@@ -230,6 +230,7 @@ impl Entry {
             is_model: self.is_model,
             weights: Vec::new(),
             place: None,
+            rests_on_others: false,
             keep: None,
         }
     }

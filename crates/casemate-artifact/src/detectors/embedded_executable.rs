@@ -32,7 +32,9 @@ impl Detector for EmbeddedExecutable {
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         // A script under the name of one is what a project is made of; its calls are judged by a rule of their own.
         let is_named_so = inspection.format == "script" && is_script_name(inspection.name());
-        if !matches!(inspection.format, "executable" | "script" | "llamafile") || is_named_so && inspection.role == Role::Any {
+        if !matches!(inspection.format, "executable" | "script" | "llamafile")
+            || is_named_so && inspection.role == Role::Any
+        {
             return;
         }
         let (severity, what) = match inspection.role {

@@ -130,7 +130,8 @@ fn variant(probe: &Probe) -> Option<Variant> {
 fn unknown(object: &Object<'_>) -> Parsed {
     let mut parsed = Parsed::default();
     parsed.claims.add(0..8.min(object.source.size_bytes()));
-    let what = "hyper-parameters of no architecture that is known here; convert the model to GGUF with the tool that made it";
+    let what =
+        "hyper-parameters of no architecture that is known here; convert the model to GGUF with the tool that made it";
     parsed.report(object.limits, Malformed::new(Trouble::Undecodable, 4, what));
     parsed
 }
@@ -278,7 +279,11 @@ impl<'a> Attempt<'a> {
         };
         let shown = quote(&name);
         let Some((word, block, bytes)) = self.kind_of(kind) else {
-            return Err(Malformed::new(Trouble::Undecodable, start, format!("tensor {shown} has the unknown type {kind}")));
+            return Err(Malformed::new(
+                Trouble::Undecodable,
+                start,
+                format!("tensor {shown} has the unknown type {kind}"),
+            ));
         };
         if matches!(self.variant, Variant::Aligned | Variant::Adapter) {
             self.fields.at = self.fields.at.next_multiple_of(ALIGNMENT);

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::testing::{any_bytes, assert_bounded, assert_whole, hidden, messages, mutants, parse, sniff, troubles};
+use crate::formats::testing::{
+    any_bytes, assert_bounded, assert_whole, hidden, messages, mutants, parse, sniff, troubles,
+};
 
 fn numbers(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
