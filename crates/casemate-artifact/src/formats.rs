@@ -48,6 +48,7 @@ mod tflite;
 pub(crate) mod torch7;
 mod torch_legacy;
 mod ubjson;
+mod xgboost_binary;
 mod xml;
 mod xz;
 mod zip;
@@ -95,6 +96,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &catboost::Catboost,
     &fasttext::Fasttext,
     &ubjson::Ubjson,
+    &xgboost_binary::XgboostBinary,
     &executable::Executable,
     &pickle::Pickle,
     &r_data::RData,
