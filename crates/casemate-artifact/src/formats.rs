@@ -42,6 +42,7 @@ mod seven_zip;
 mod tar;
 pub(crate) mod tensorflow;
 mod tensorflow_checkpoint;
+mod tensorflow_fingerprint;
 pub(crate) mod tensorrt;
 mod text;
 mod tflite;
@@ -115,6 +116,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &onnx::Onnx,
     &tensorflow::Tensorflow,
     &tensorflow_checkpoint::TensorflowCheckpoint,
+    &tensorflow_fingerprint::TensorflowFingerprint,
     &coreml::Coreml,
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,
