@@ -17,9 +17,12 @@ use crate::pickle::Action;
 use crate::weights::{NumbersOnly, WeightObject, WeightReader};
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
 
+mod beside;
 mod manifest;
 mod storages;
-pub use manifest::Beside;
+mod zarr;
+
+pub use beside::Beside;
 use storages::Weights;
 
 /// Scans files under given limits and the built-in policy.
@@ -168,7 +171,7 @@ impl Scanner {
             rests_on_others: false,
         };
         let role = role_of(path);
-        let declared = role == Role::Any && manifest::declares(path, size_bytes, beside);
+        let declared = role == Role::Any && beside::declares(path, &source, beside);
         scan.rests_on_others = declared;
         let mut waiting = vec![Work { member: String::new(), source, role, depth: 0, in_torch: false, declared }];
         while let Some(work) = waiting.pop() {
@@ -177,14 +180,16 @@ impl Scanner {
             visit(&object, &work.source);
             list(object, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
-            let declared = manifest::declared(&children);
+            let passes_on = work.declared && children.len() == 1;
+            let declared = beside::declared(&children);
             waiting.extend(children.into_iter().zip(declared).rev().map(|(child, declared)| Work {
                 member: if work.member.is_empty() { child.name } else { format!("{}!{}", work.member, child.name) },
                 source: child.source,
                 role: if work.role == Role::Inert { Role::Inert } else { child.role },
                 depth: work.depth + 1,
                 in_torch: is_torch,
-                declared,
+                // What is in a packed chunk is what the chunk is.
+                declared: declared || passes_on,
             }));
         }
         scan.verdict = progress.found.verdict();

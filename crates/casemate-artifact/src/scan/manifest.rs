@@ -7,22 +7,15 @@
 //!
 //! Source: `weights_loader.ts` and `types.ts` of TensorFlow.js 4.22.
 
-use std::collections::HashMap;
-
 use casemate_core::{SharedSource, SourceExt};
 use serde::Deserialize;
 
-use crate::{Child, Role};
-
-/// Opens the file of a name in the folder of the one that is scanned; `None` where there is none.
-pub type Beside<'a> = dyn Fn(&str) -> Option<SharedSource> + 'a;
+use super::beside::Beside;
 
 /// Longest list read; that of a model of 10,000 tensors has 2 MB.
 const MANIFEST_BYTES_MAX: u64 = 2 << 20;
 /// Shards of one group: 4 MiB each is the custom, so this is 16 GiB.
 const SHARDS_MAX: usize = 4096;
-/// Shards of one archive that are looked up: each reads its list again.
-const LOOKUPS_MAX: usize = 256;
 
 /// A model as TensorFlow.js saves it: its graph, and the list.
 #[derive(Deserialize)]
@@ -97,28 +90,6 @@ impl Weight {
         };
         self.shape.iter().try_fold(width, |bytes, dim| bytes.checked_mul(*dim))
     }
-}
-
-/// For each member of an archive, whether a list beside it declares it.
-pub(super) fn declared(members: &[Child]) -> Vec<bool> {
-    let may_be = |member: &Child| member.role == Role::Any && member.name.ends_with(".bin");
-    if !members.iter().any(may_be) {
-        return vec![false; members.len()];
-    }
-    let by_name: HashMap<&str, &Child> = members.iter().map(|member| (member.name.as_str(), member)).collect();
-    let mut lookups = 0;
-    let is_declared = |member: &Child| {
-        if !may_be(member) || lookups >= LOOKUPS_MAX {
-            return false;
-        }
-        lookups += 1;
-        let folder = member.name.rfind('/').and_then(|at| member.name.get(..=at)).unwrap_or_default();
-        let beside = |name: &str| {
-            by_name.get(format!("{folder}{name}").as_str()).map(|found| SharedSource::clone(&found.source))
-        };
-        declares(&member.name, member.source.size_bytes(), &beside)
-    };
-    members.iter().map(is_declared).collect()
 }
 
 #[cfg(test)]
