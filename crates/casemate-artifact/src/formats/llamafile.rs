@@ -24,7 +24,7 @@ impl Format for Llamafile {
         FormatMeta {
             id: "llamafile",
             title: "llamafile",
-            extensions: &["llamafile", "exe", "com"],
+            extensions: &["llamafile", "exe"],
             runs_code: true,
             is_model: true,
         }

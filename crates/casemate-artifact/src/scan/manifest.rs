@@ -65,7 +65,7 @@ fn groups(list: &SharedSource) -> Vec<Group> {
 impl Group {
     /// Whether the file `name` is listed, and all files listed come to the bytes of the tensors.
     fn is(&self, name: &str, size_bytes: u64, beside: &Beside<'_>) -> bool {
-        let plain = |path: &String| !path.contains(['/', '\\']) && path != "..";
+        let plain = |path: &String| !path.contains(['/', '\\', ':']) && path != "..";
         if self.paths.len() > SHARDS_MAX || !self.paths.iter().all(plain) || !self.paths.iter().any(|path| path == name)
         {
             return false;
