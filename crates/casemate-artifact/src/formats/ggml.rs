@@ -311,7 +311,8 @@ impl<'a> Attempt<'a> {
             return Ok(None);
         }
         let (count, len, kind) = (self.number()?, self.number()?, self.number()?);
-        if !(1..=DIMS_MAX).contains(&count) || !(1..=NAME_BYTES_MAX).contains(&len) {
+        // A single number has no dimensions.
+        if count > DIMS_MAX || !(1..=NAME_BYTES_MAX).contains(&len) {
             return Ok(None);
         }
         if u64::from(4 * count + len) > self.fields.left() {

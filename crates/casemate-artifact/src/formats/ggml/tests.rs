@@ -25,7 +25,7 @@ fn tensor(before: usize, alignment: usize, kind: u32, dims: &[u32], data: usize)
 }
 
 fn with_tensors(mut bytes: Vec<u8>, alignment: usize, q4: usize) -> Vec<u8> {
-    for (kind, dims, data) in [(0, &[4u32, 2][..], 32), (1, &[3], 6), (2, &[64], 2 * q4)] {
+    for (kind, dims, data) in [(0, &[4u32, 2][..], 32), (1, &[3], 6), (0, &[], 4), (2, &[64], 2 * q4)] {
         let tensor = tensor(bytes.len(), alignment, kind, dims, data);
         bytes.extend(tensor);
     }
@@ -76,7 +76,7 @@ fn models_of_every_order_are_claimed_whole() {
         assert_eq!(sniff(&Ggml, &bytes), Sniff::Certain);
         let parsed = parse(&Ggml, &bytes);
         assert_whole(&parsed, &bytes);
-        assert_eq!(parsed.tensors.len(), 3, "{}", messages(&parsed));
+        assert_eq!(parsed.tensors.len(), 4, "{}", messages(&parsed));
         assert_eq!(parsed.tensors[0].shape, [4, 2]);
     }
 }
