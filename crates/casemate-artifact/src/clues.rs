@@ -70,7 +70,12 @@ pub(crate) fn note_secrets(clues: &mut Vec<Clue>, text: &str, place: Place<'_>) 
 
 /// Notes credentials in a whole file of text, line by line, also those assigned to a telling name.
 pub(crate) fn note_lines(clues: &mut Vec<Clue>, text: &str) {
-    for (line, number) in text.lines().zip(1..) {
+    note_lines_from(clues, text, 1);
+}
+
+/// [`note_lines`] of a stretch of a file that begins in line `first`.
+pub(crate) fn note_lines_from(clues: &mut Vec<Clue>, text: &str, first: u64) {
+    for (line, number) in text.lines().zip(first..) {
         let (key, value) = assignment(line).unwrap_or(("", line));
         let place = Place { key, offset: None, line: Some(number) };
         let before = clues.len();

@@ -15,17 +15,19 @@ mod dlib;
 mod executable;
 mod executorch;
 mod fasttext;
+mod ggml;
 mod gguf;
 mod gzip;
 mod hdf5;
 mod json;
 mod keras_metadata;
+mod llamafile;
 mod lz4;
 mod lzma;
 mod msgpack;
 mod mxnet;
 mod npy;
-pub(crate) mod ocdbt;
+mod ocdbt;
 mod onnx;
 mod openvino;
 mod paddle;
@@ -41,12 +43,14 @@ mod seven_zip;
 mod tar;
 pub(crate) mod tensorflow;
 mod tensorflow_checkpoint;
+mod tensorflow_fingerprint;
 pub(crate) mod tensorrt;
 mod text;
 mod tflite;
 pub(crate) mod torch7;
 mod torch_legacy;
 mod ubjson;
+mod xgboost_binary;
 mod xml;
 mod xz;
 mod zip;
@@ -76,11 +80,14 @@ pub static FORMATS: &[&dyn Format] = &[
     // Before zip: an archive of labels stands behind the model.
     &tflite::Tflite,
     &executorch::Executorch,
+    // Before zip and executable: it is both.
+    &llamafile::Llamafile,
     &zip::Zip,
     // Before the packers: values stand before the nodes, packed or not.
     &ocdbt::Ocdbt,
     &safetensors::Safetensors,
     &gguf::Gguf,
+    &ggml::Ggml,
     &sealed::Sealed,
     &hdf5::Hdf5,
     &npy::Npy,
@@ -92,6 +99,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &catboost::Catboost,
     &fasttext::Fasttext,
     &ubjson::Ubjson,
+    &xgboost_binary::XgboostBinary,
     &executable::Executable,
     &pickle::Pickle,
     &r_data::RData,
@@ -110,6 +118,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &onnx::Onnx,
     &tensorflow::Tensorflow,
     &tensorflow_checkpoint::TensorflowCheckpoint,
+    &tensorflow_fingerprint::TensorflowFingerprint,
     &coreml::Coreml,
     &coreml_weights::CoremlWeights,
     &paddle::Paddle,
@@ -130,6 +139,21 @@ pub trait Format: Sync {
 
     /// Whether the bytes look like it. Names and extensions play no part.
     fn sniff(&self, probe: &Probe) -> Sniff;
+
+    /// Whether an object of which it is certain is its own in this place too; another format may be after all.
+    fn is_believable(&self, _object: &Object<'_>) -> bool {
+        true
+    }
+
+    /// Whether it runs what its objects unpickle by itself, so that no other reading is needed.
+    fn reads_pickles(&self) -> bool {
+        false
+    }
+
+    /// Whether its objects are words for people, which it has looked over line by line.
+    fn is_prose(&self) -> bool {
+        false
+    }
 
     /// Reads as much as can be read, on any bytes, within the limits and without panic.
     fn parse(&self, object: &Object<'_>) -> Parsed;

@@ -37,5 +37,5 @@ pub use parsed::{
 pub use policy::{FILES as RULE_FILES, Imports, PolicyError, Use};
 pub use probe::Probe;
 pub use python::{CallKind, CodeCall};
-pub use scan::{Scan, ScannedObject, Scanner, formats as formats_of, self_test};
+pub use scan::{Beside, Scan, ScannedObject, Scanner, formats as formats_of, self_test};
 pub use verdict::{Verdict, verdict_unscannable};

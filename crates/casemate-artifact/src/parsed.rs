@@ -171,6 +171,8 @@ pub enum SettingKind {
     SkopsNode,
     /// Imports and calls this dotted name (Hydra, NeMo).
     Target,
+    /// Unpickles what the file beside it holds (a filter of Zarr).
+    ObjectCodec,
     /// Imports, calls or builds this dotted name while the YAML is read.
     YamlObject,
     /// Installs packages from here.

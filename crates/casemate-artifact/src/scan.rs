@@ -12,12 +12,17 @@ use casemate_core::{Finding, Limits, RangeSource, SharedSource, SourceExt};
 
 use crate::detectors::{DETECTORS, Detector, Findings, Inspection};
 use crate::formats::pickle::second_reading;
-use crate::formats::{Budget, FORMATS, Format, Object, Sniff, ocdbt};
+use crate::formats::{Budget, FORMATS, Format, Object, Sniff};
 use crate::pickle::Action;
 use crate::weights::{NumbersOnly, WeightObject, WeightReader};
 use crate::{Child, Imports, Malformed, Parsed, Probe, Role, TextKind, Trouble, Verdict, clues};
 
+mod beside;
+mod manifest;
 mod storages;
+mod zarr;
+
+pub use beside::Beside;
 use storages::Weights;
 
 /// Scans files under given limits and the built-in policy.
@@ -60,6 +65,8 @@ pub struct Scan {
     pub is_model: bool,
     /// Whether it carries a chat template.
     pub has_template: bool,
+    /// Whether the verdict rests on files beside this one too.
+    pub rests_on_others: bool,
 }
 
 /// One object in a file.
@@ -90,6 +97,15 @@ struct Work {
     depth: u32,
     /// Whether it is a member of a torch archive.
     in_torch: bool,
+    /// Whether a list beside it says that it is numbers.
+    declared: bool,
+}
+
+impl Work {
+    /// What it is called where no format fits.
+    fn formless(&self) -> &'static str {
+        if self.declared || self.role == Role::RawData { "raw" } else { "unknown" }
+    }
 }
 
 /// What scanning one file has cost and found so far.
@@ -113,15 +129,21 @@ impl Scanner {
 
     /// Judges `source`, called `path` in the findings. Never fails: what could not be read makes it unscannable.
     pub fn scan(&self, path: &str, source: SharedSource) -> Scan {
-        self.scan_each(path, source, &mut |_, _| ())
+        self.scan_beside(path, source, &|_| None)
     }
 
-    /// As [`Scanner::scan`]; `visit` gets every object with its bytes, listed or not: a parent, then everything
+    /// As [`Scanner::scan`]; `beside` opens the files in its folder, by which numbers are told from noise.
+    pub fn scan_beside(&self, path: &str, source: SharedSource, beside: &Beside<'_>) -> Scan {
+        self.scan_each(path, source, beside, &mut |_, _| ())
+    }
+
+    /// As [`Scanner::scan_beside`]; `visit` gets every object with its bytes, listed or not: a parent, then everything
     /// in it, then what comes after it.
     pub fn scan_each(
         &self,
         path: &str,
         source: SharedSource,
+        beside: &Beside<'_>,
         visit: &mut dyn FnMut(&ScannedObject, &SharedSource),
     ) -> Scan {
         let size_bytes = source.size_bytes();
@@ -146,20 +168,28 @@ impl Scanner {
             runs_code_by_design: false,
             is_model: false,
             has_template: false,
+            rests_on_others: false,
         };
-        let mut waiting = vec![Work { member: String::new(), source, role: role_of(path), depth: 0, in_torch: false }];
+        let role = role_of(path);
+        let declared = role == Role::Any && beside::declares(path, &source, beside);
+        scan.rests_on_others = declared;
+        let mut waiting = vec![Work { member: String::new(), source, role, depth: 0, in_torch: false, declared }];
         while let Some(work) = waiting.pop() {
             let (object, children) = self.object(&work, &mut progress, &mut scan);
             let is_torch = matches!(object.format, "pytorch-zip" | "torchscript");
             visit(&object, &work.source);
             list(object, &mut scan);
             // The list is a stack; reversed, members are judged in the order they stand in the file.
-            waiting.extend(children.into_iter().rev().map(|child| Work {
+            let passes_on = work.declared && children.len() == 1;
+            let declared = beside::declared(&children);
+            waiting.extend(children.into_iter().zip(declared).rev().map(|(child, declared)| Work {
                 member: if work.member.is_empty() { child.name } else { format!("{}!{}", work.member, child.name) },
                 source: child.source,
                 role: if work.role == Role::Inert { Role::Inert } else { child.role },
                 depth: work.depth + 1,
                 in_torch: is_torch,
+                // What is in a packed chunk is what the chunk is.
+                declared: declared || passes_on,
             }));
         }
         scan.verdict = progress.found.verdict();
@@ -174,8 +204,7 @@ impl Scanner {
         look_over(&mut parsed, recognised);
         let format = match recognised {
             Some(format) => parsed.refined.unwrap_or(format.meta().id),
-            None if work.role == Role::RawData => "raw",
-            None => "unknown",
+            None => work.formless(),
         };
         let unclaimed = if recognised.is_some() { nonzero_gaps(work, &mut parsed) } else { Vec::new() };
         if let Some(weights) = &mut progress.weights {
@@ -232,9 +261,9 @@ impl Scanner {
             budget,
         };
         let sniffed = |wanted| FORMATS.iter().copied().filter(move |format| format.sniff(object.probe) == wanted);
-        if let Some(format) = sniffed(Sniff::Certain).find(|format| is_believable(*format, &object)) {
+        if let Some(format) = sniffed(Sniff::Certain).find(|format| format.is_believable(&object)) {
             let mut parsed = format.parse(&object);
-            if !matches!(format.meta().id, "pickle" | "torch-legacy") {
+            if !format.reads_pickles() {
                 second_reading(&object, &mut parsed);
             }
             return (Some(format), parsed);
@@ -244,9 +273,22 @@ impl Scanner {
         }
         // None is certain: the first that can account for bytes is it.
         let parsed = sniffed(Sniff::Likely).map(|format| (format, format.parse(&object)));
-        let mut readable = parsed.filter(|(_, parsed)| !parsed.claims.ranges().is_empty());
+        let mut readable = parsed.filter(|(_, parsed)| match work.declared {
+            true => acts(parsed) || is_whole(parsed, probe.size_bytes),
+            false => !parsed.claims.ranges().is_empty(),
+        });
         readable.next().map_or((None, Parsed::default()), |(format, parsed)| (Some(format), parsed))
     }
+}
+
+/// Whether reading it would do anything.
+fn acts(parsed: &Parsed) -> bool {
+    !(parsed.events.is_empty() && parsed.calls.is_empty() && parsed.settings.is_empty() && parsed.active.is_empty())
+}
+
+/// Whether every byte was accounted for without trouble.
+fn is_whole(parsed: &Parsed, size_bytes: u64) -> bool {
+    parsed.malformed.is_empty() && !parsed.claims.ranges().is_empty() && parsed.claims.gaps(size_bytes).is_empty()
 }
 
 /// What a loader does with a file of this name.
@@ -288,7 +330,8 @@ fn note(
     scan.runs_code_by_design |= loaded && meta.is_some_and(|meta| meta.runs_code);
     scan.is_model |= meta.is_some_and(|meta| meta.is_model);
     // Prose that quotes a template is none.
-    scan.has_template |= format != "text" && parsed.texts.iter().any(|text| text.kind == TextKind::Template);
+    let is_prose = recognised.is_some_and(Format::is_prose);
+    scan.has_template |= !is_prose && parsed.texts.iter().any(|text| text.kind == TextKind::Template);
     scan.tensors += parsed.tensors.len() as u64;
     let imports = parsed.events.iter().filter_map(|event| match &event.action {
         Action::Import(global) => Some(global.to_string()),
@@ -306,7 +349,7 @@ fn note(
 
 /// Tensors of single bytes that begin as a program does: their whole header is checked where they are read.
 fn programs(work: &Work, parsed: &Parsed) -> Vec<Child> {
-    const BYTE_TYPES: &[&str] = &["U8", "I8", "BOOL", "uint8", "int8", "bool"];
+    const BYTE_TYPES: &[&str] = &["U8", "I8", "BOOL", "UINT8", "INT8", "uint8", "int8", "bool"];
     const HEADER_BYTES: u64 = 64;
     let begins = |head: &[u8]| {
         let fat = [b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf"];
@@ -332,22 +375,12 @@ fn programs(work: &Work, parsed: &Parsed) -> Vec<Child> {
 
 /// Looks over the texts a parser handed on; files of text and code have been, line by line.
 fn look_over(parsed: &mut Parsed, recognised: Option<&dyn Format>) {
-    if recognised.is_none_or(|format| matches!(format.meta().id, "text" | "executable")) {
+    if recognised.is_none_or(Format::is_prose) {
         return;
     }
     let Parsed { texts, clues, .. } = parsed;
     for text in texts.iter() {
         clues::note(clues, &text.text, clues::Place { key: &text.key, offset: text.offset, line: None });
-    }
-}
-
-/// Numbers may begin like a pickle by chance: among raw data a format has to be right at the end as well. What only ends like
-/// a store may be anything with a node behind it, so there the name tensorstore finds it by decides.
-fn is_believable(format: &dyn Format, object: &Object<'_>) -> bool {
-    match format.meta().id {
-        "pickle" => object.role != Role::RawData || object.probe.tail.ends_with(b"."),
-        "ocdbt" => ocdbt::begins(object.probe) || ocdbt::is_data_file(object.name),
-        _ => true,
     }
 }
 

@@ -197,6 +197,7 @@ impl Entry {
             is_model: self.is_model,
             weights: Vec::new(),
             place: None,
+            rests_on_others: false,
             keep: None,
         }
     }

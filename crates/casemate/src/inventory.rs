@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::exit::last_fault;
 use crate::filters::{Filters, LeftOut};
 use crate::report::{ArtifactReport, DigestSet, Registration, RegistrationStatus};
-use crate::scanning::{each_file, not_judged};
+use crate::scanning::{beside, each_file, not_judged};
 use crate::walk::{Skipped, walk_but};
 
 /// What a sweep found.
@@ -207,7 +207,8 @@ fn file(
     let size = source.size_bytes();
     let mut seen = Seen::default();
     let mut visit = |object: &ScannedObject, source: &SharedSource| seen.visit(object, source);
-    let scan = catch_unwind(AssertUnwindSafe(|| scanner.scan_each(shown, Arc::clone(&source), &mut visit)));
+    let beside = beside(path);
+    let scan = catch_unwind(AssertUnwindSafe(|| scanner.scan_each(shown, Arc::clone(&source), &beside, &mut visit)));
     let Ok(scan) = scan else {
         let what = format!("the scanner failed on this file at {}; please report it", last_fault());
         return (size, vec![unjudged(not_judged(shown, size, what).report)]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use casemate_artifact::weights::WeightObject;
-use casemate_artifact::{RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
+use casemate_artifact::{Beside, RULE_FILES, Scan, Scanner, Verdict, detectors::DETECTORS, formats_of};
 use casemate_core::{Confidence, Digest, FileSource, Finding, Limits, Location, Severity, SharedSource};
 use casemate_provenance::manifest::Error as ManifestError;
 use casemate_provenance::{Account, KnownDigests, Manifest, Snapshot, Stamp, hash, sha256};
@@ -61,6 +61,8 @@ pub struct ScannedFile {
     pub weights: Vec<WeightObject>,
     /// Where it is, unless it came from elsewhere.
     pub place: Option<PathBuf>,
+    /// Whether the verdict rests on files beside it too, and so may not be kept under its own digest.
+    pub rests_on_others: bool,
     /// How long it took to scan, where the verdict may be kept for later runs.
     pub keep: Option<Duration>,
 }
@@ -274,8 +276,9 @@ fn scan_file(scanner: &Scanner, shown: &str, path: &Path, settings: ScanSettings
         return ScannedFile { place: Some(path.to_owned()), ..file };
     }
     let began = Instant::now();
-    let mut file = ScannedFile { place: Some(path.to_owned()), ..judged(scanner, shown, source, digest) };
-    file.keep = cached.filter(|_| may_be_kept(before.as_ref())).map(|_| began.elapsed());
+    let mut file =
+        ScannedFile { place: Some(path.to_owned()), ..judged(scanner, shown, source, digest, &beside(path)) };
+    file.keep = cached.filter(|_| !file.rests_on_others && may_be_kept(before.as_ref())).map(|_| began.elapsed());
     // What was judged must be what was hashed: a file swapped between the two would leave its verdict to the other. Where the
     // digest was known before, only whoever knew it can tell.
     if let Some((cache, digest)) = cached.filter(|_| known.is_none() && before == stamp()) {
@@ -294,7 +297,7 @@ fn may_be_kept(stamp: Option<&Stamp>) -> bool {
 /// Scans one source, called `shown`.
 pub fn scan_source(scanner: &Scanner, shown: &str, source: SharedSource, settings: ScanSettings<'_>) -> ScannedFile {
     match settings.hash.then(|| sha256_of(&source)).transpose() {
-        Ok(digest) => judged(scanner, shown, source, digest),
+        Ok(digest) => judged(scanner, shown, source, digest, &|_| None),
         Err(why) => not_judged(shown, source.size_bytes(), why),
     }
 }
@@ -303,10 +306,25 @@ fn sha256_of(source: &SharedSource) -> Result<Digest, String> {
     hash::sha256_of(source.as_ref(), &|_| ()).map_err(|error| format!("cannot be read: {error}"))
 }
 
-fn judged(scanner: &Scanner, shown: &str, source: SharedSource, digest: Option<Digest>) -> ScannedFile {
+/// Opens files in the folder of `path` by their names.
+pub fn beside(path: &Path) -> impl Fn(&str) -> Option<SharedSource> {
+    let folder = path.parent().map(Path::to_owned);
+    move |name| {
+        let source = FileSource::open(&folder.as_ref()?.join(name)).ok()?;
+        Some(Arc::new(source))
+    }
+}
+
+fn judged(
+    scanner: &Scanner,
+    shown: &str,
+    source: SharedSource,
+    digest: Option<Digest>,
+    beside: &Beside<'_>,
+) -> ScannedFile {
     let size = source.size_bytes();
     // A fault of ours in one file must neither end the run nor pass as clean.
-    match catch_unwind(AssertUnwindSafe(|| scanner.scan(shown, source))) {
+    match catch_unwind(AssertUnwindSafe(|| scanner.scan_beside(shown, source, beside))) {
         Ok(scan) => scanned(scan, digest),
         Err(_) => {
             not_judged(shown, size, format!("the scanner failed on this file at {}; please report it", last_fault()))
@@ -323,6 +341,7 @@ fn scanned(scan: Scan, digest: Option<Digest>) -> ScannedFile {
         is_model: scan.is_model,
         weights: scan.weights,
         place: None,
+        rests_on_others: scan.rests_on_others,
         keep: None,
         report: ArtifactReport {
             path: scan.path,
@@ -362,6 +381,7 @@ pub fn not_judged(shown: &str, size: u64, what: String) -> ScannedFile {
         is_model: false,
         weights: Vec::new(),
         place: None,
+        rests_on_others: false,
         keep: None,
         report: ArtifactReport {
             path: shown.into(),

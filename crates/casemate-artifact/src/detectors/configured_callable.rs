@@ -1,4 +1,4 @@
-//! Configurations that name a callable: YAML tags of Python objects, and the `_target_` of Hydra and NeMo.
+//! Configurations that name a callable: YAML tags of Python objects, the `_target_` of Hydra and NeMo, filters of Zarr.
 //!
 //! `hydra.utils.instantiate` imports and calls what `_target_` says, NeMo imports `target` (CVE-2025-23249, CVE-2025-23304); PyYAML's unsafe
 //! loaders do so for `!!python/object/apply`. A project's own classes are ordinary there; commands never are.
@@ -91,6 +91,9 @@ const EXITS: &[&str] =
 
 fn judge(setting: &Setting, imports: &Imports, in_model: bool) -> Option<(Severity, String)> {
     let (tag, name) = match setting.kind {
+        SettingKind::ObjectCodec => {
+            return Some((Severity::High, "has the chunks beside it unpickled, which runs what they say".into()));
+        }
         SettingKind::Target => ("", setting.value.as_str()),
         SettingKind::YamlObject => setting.value.split_once(':')?,
         _ => return None,

@@ -32,10 +32,15 @@ impl Detector for EmbeddedExecutable {
     fn inspect(&self, inspection: &Inspection<'_>, found: &mut Findings) {
         // A script under the name of one is what a project is made of; its calls are judged by a rule of their own.
         let is_named_so = inspection.format == "script" && is_script_name(inspection.name());
-        if !matches!(inspection.format, "executable" | "script") || is_named_so && inspection.role == Role::Any {
+        if !matches!(inspection.format, "executable" | "script" | "llamafile")
+            || is_named_so && inspection.role == Role::Any
+        {
             return;
         }
         let (severity, what) = match inspection.role {
+            Role::Any if inspection.format == "llamafile" => {
+                (Severity::High, "is a program with a model inside: take out the GGUF, which can be judged")
+            }
             Role::Any | Role::Inert => (Severity::High, "is a program"),
             Role::RawData => (Severity::Critical, "is a program where tensor data belongs"),
             Role::TorchPickle => (Severity::Critical, "is a program where a pickle belongs"),

@@ -49,6 +49,10 @@ impl Format for Executable {
         }
     }
 
+    fn is_prose(&self) -> bool {
+        true
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let (size, far) = (object.source.size_bytes(), pe::header_is_far(&object.probe.head, object.probe.size_bytes));

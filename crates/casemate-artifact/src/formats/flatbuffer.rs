@@ -124,6 +124,12 @@ impl<'a> Flatbuffer<'a> {
         self.table(target)
     }
 
+    /// The numbers of four bytes of a vector whose length the caller has bounded.
+    pub(crate) fn numbers(&mut self, vector: Vector) -> Result<Vec<u64>, Malformed> {
+        let bytes = self.bytes(vector.at, 4 * vector.len)?;
+        Ok(bytes.chunks_exact(4).map(|four| u32_le(four, 0).unwrap_or(0).into()).collect())
+    }
+
     /// The string in field `slot`, at most 64 KiB of it.
     pub(crate) fn text(&mut self, table: Table, slot: u64) -> Result<Option<String>, Malformed> {
         let Some(vector) = self.vector(table, slot, 1)? else { return Ok(None) };

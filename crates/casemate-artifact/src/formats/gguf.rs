@@ -15,7 +15,7 @@ use super::{Format, FormatMeta, Object, Sniff};
 use crate::{Malformed, Parsed, Probe, Trouble};
 
 mod tensors;
-mod types;
+pub(super) mod types;
 mod values;
 
 const MAGIC: &[u8] = b"GGUF";

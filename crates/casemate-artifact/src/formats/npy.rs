@@ -36,11 +36,7 @@ impl Format for Npy {
     }
 
     fn parse(&self, object: &Object<'_>) -> Parsed {
-        let mut parsed = Parsed::default();
-        if let Err(malformed) = parse(object, &mut parsed) {
-            parsed.report(object.limits, malformed);
-        }
-        parsed
+        Parsed::until_it_breaks(object, parse)
     }
 }
 

@@ -39,6 +39,11 @@ impl Format for Ocdbt {
         }
     }
 
+    /// What only ends like a store may be anything with a node behind it: there the name tensorstore finds it by decides.
+    fn is_believable(&self, object: &Object<'_>) -> bool {
+        begins(object.probe) || is_data_file(object.name)
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let size = object.source.size_bytes();
@@ -65,12 +70,12 @@ impl Format for Ocdbt {
 }
 
 /// Whether an object begins with a block.
-pub(crate) fn begins(probe: &Probe) -> bool {
+fn begins(probe: &Probe) -> bool {
     [MANIFEST, NODE, VERSIONS].iter().any(|magic| probe.starts_with(magic))
 }
 
 /// Whether a file has the name of a store's data: `d/` and 32 hexadecimal digits.
-pub(crate) fn is_data_file(path: &str) -> bool {
+fn is_data_file(path: &str) -> bool {
     let digits = |name: &str| name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     path.rsplit_once('/').is_some_and(|(folder, name)| digits(name) && (folder == "d" || folder.ends_with("/d")))
 }

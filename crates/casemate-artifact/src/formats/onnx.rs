@@ -95,10 +95,13 @@ fn sniff(head: &[u8], size: u64) -> Sniff {
     }
 }
 
-/// Whether a short printable text stands at `range`; a nested message has control characters.
+/// Whether a printable text stands at `range`; a nested message begins with a control character. CatBoost gives its version
+/// in several lines.
 fn is_name(window: &mut Window<'_>, range: Range<u64>) -> bool {
     let bytes = window.get(range.start, range.end - range.start).ok().flatten();
-    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).is_some_and(|text| !text.contains(char::is_control))
+    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).is_some_and(|text| {
+        !text.starts_with(char::is_control) && !text.contains(|c: char| c.is_control() && c != '\n')
+    })
 }
 
 /// A model while it is walked.

@@ -41,6 +41,15 @@ impl Format for Pickle {
         }
     }
 
+    /// Numbers may begin like a pickle by chance: among raw data it has to be right at the end as well.
+    fn is_believable(&self, object: &Object<'_>) -> bool {
+        object.role != Role::RawData || object.probe.tail.ends_with(b".")
+    }
+
+    fn reads_pickles(&self) -> bool {
+        true
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let certain = self.sniff(object.probe) == Sniff::Certain;

@@ -6,6 +6,7 @@ use std::io;
 
 use casemate_core::Limits;
 
+use super::Object;
 use crate::{Malformed, Parsed, TextKind, Trouble};
 
 /// Characters of a foreign name shown in a message.
@@ -110,6 +111,18 @@ impl Allowance {
 }
 
 impl Parsed {
+    /// What `read` made of an object, and where it broke.
+    pub(crate) fn until_it_breaks(
+        object: &Object<'_>,
+        read: fn(&Object<'_>, &mut Self) -> Result<(), Malformed>,
+    ) -> Self {
+        let mut parsed = Self::default();
+        if let Err(malformed) = read(object, &mut parsed) {
+            parsed.report(object.limits, malformed);
+        }
+        parsed
+    }
+
     /// Notes trouble. After `limits.findings_max` only the first of a kind is still kept, so that a flood of small troubles
     /// can neither fill the memory nor hide a worse one.
     pub(crate) fn report(&mut self, limits: &Limits, malformed: Malformed) {

@@ -46,11 +46,7 @@ impl Format for Safetensors {
     }
 
     fn parse(&self, object: &Object<'_>) -> Parsed {
-        let mut parsed = Parsed::default();
-        if let Err(malformed) = parse(object, &mut parsed) {
-            parsed.report(object.limits, malformed);
-        }
-        parsed
+        Parsed::until_it_breaks(object, parse)
     }
 }
 

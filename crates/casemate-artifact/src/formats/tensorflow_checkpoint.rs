@@ -44,11 +44,7 @@ impl Format for TensorflowCheckpoint {
     }
 
     fn parse(&self, object: &Object<'_>) -> Parsed {
-        let mut parsed = Parsed::default();
-        if let Err(malformed) = walk(object, &mut parsed) {
-            parsed.report(object.limits, malformed);
-        }
-        parsed
+        Parsed::until_it_breaks(object, walk)
     }
 }
 

@@ -84,6 +84,24 @@ pub(crate) fn mutants(sample: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// An archive of stored members behind `before`, offsets counted from the beginning of that.
+pub(crate) fn stored_zip(before: &[u8], members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut bytes, mut directory) = (before.to_vec(), Vec::new());
+    let four = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
+    for (name, data) in members {
+        let mut sum = flate2::Crc::new();
+        sum.update(data);
+        let sizes = [sum.sum().to_le_bytes(), four(data.len()), four(data.len()), four(name.len())].concat();
+        let offset = four(bytes.len());
+        bytes.extend([&b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0"[..], &sizes, name.as_bytes(), data].concat());
+        directory.extend([&b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0"[..], &sizes, &[0; 10]].concat());
+        directory.extend([&offset, name.as_bytes()].concat());
+    }
+    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
+    let place = [four(directory.len()), four(bytes.len())].concat();
+    [&bytes, &directory, &b"PK\x05\x06\0\0\0\0"[..], &count, &count, &place, &[0; 2]].concat()
+}
+
 /// A protobuf varint.
 pub(crate) fn varint(mut n: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

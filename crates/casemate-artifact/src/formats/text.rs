@@ -41,6 +41,10 @@ impl Format for PlainText {
         }
     }
 
+    fn is_prose(&self) -> bool {
+        true
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let size = object.source.size_bytes();
@@ -66,13 +70,53 @@ impl Format for PlainText {
 /// Reads an object that is text to its end and of moderate length for what it says.
 pub(super) fn read_whole(object: &Object<'_>, parsed: &mut Parsed) {
     let size = object.source.size_bytes();
-    if !parsed.malformed.is_empty() || size > TEMPLATE_BYTES_MAX {
+    if !parsed.malformed.is_empty() {
         return;
+    }
+    if size > TEMPLATE_BYTES_MAX {
+        return note_long(object, parsed);
     }
     match object.source.bytes_at(0, size).map(String::from_utf8) {
         Ok(Ok(text)) => read(text, object.limits, parsed),
         Ok(Err(_)) => {}
         Err(error) => parsed.report(object.limits, unreadable(&error, 0)),
+    }
+}
+
+/// Searches a text of any length for credentials, piece by piece.
+fn note_long(object: &Object<'_>, parsed: &mut Parsed) {
+    let (mut at, mut line, size) = (0, 1, object.source.size_bytes());
+    while at < size {
+        let mut bytes = match object.source.bytes_at(at, TEMPLATE_BYTES_MAX) {
+            Ok(bytes) if !bytes.is_empty() => bytes,
+            Ok(_) => return,
+            Err(error) => return parsed.report(object.limits, unreadable(&error, at)),
+        };
+        let is_last = at + bytes.len() as u64 >= size;
+        let (end, next) = if is_last { (bytes.len(), bytes.len()) } else { seam(&bytes) };
+        bytes.truncate(end);
+        let text = String::from_utf8_lossy(&bytes);
+        clues::note_lines_from(&mut parsed.clues, &text, line);
+        line += bytes.iter().take(next).filter(|byte| **byte == b'\n').count() as u64;
+        at += next as u64;
+    }
+}
+
+/// Where a piece of a long text ends and the next one begins: between lines, before a key of several lines that goes on, else
+/// between words. Where there are no words the two overlap by more than a credential has.
+fn seam(piece: &[u8]) -> (usize, usize) {
+    const TAIL_BYTES: usize = 16 << 10;
+    const KEY: &[u8] = b"-----BEGIN ";
+    let from = piece.len().saturating_sub(TAIL_BYTES);
+    let tail = piece.get(from..).unwrap_or_default();
+    let last = |wanted: fn(&u8) -> bool, tail: &[u8]| tail.iter().rposition(wanted).map(|n| from + n + 1);
+    let key = tail.windows(KEY.len()).rposition(|bytes| bytes == KEY);
+    let goes_on = key.filter(|at| !tail.get(*at..).unwrap_or_default().windows(9).any(|bytes| bytes == b"-----END "));
+    let tail = tail.get(..goes_on.unwrap_or(tail.len())).unwrap_or_default();
+    let between = last(|byte| *byte == b'\n', tail).or_else(|| last(u8::is_ascii_whitespace, tail));
+    match between.or(goes_on.map(|at| from + at)).filter(|at| *at > 0) {
+        Some(at) => (at, at),
+        None => (piece.len(), from.max(1)),
     }
 }
 
@@ -187,6 +231,36 @@ mod tests {
         let parsed = parse(&PlainText, &bytes);
         assert_eq!(troubles(&parsed), [Trouble::Undecodable]);
         assert_eq!(hidden(&parsed, &bytes).first(), Some(&(70_000..70_004)));
+    }
+
+    #[test]
+    fn credentials_are_found_wherever_they_stand_in_a_long_text() {
+        let token = "hf_".to_owned() + "aZ3kQ9vLmX2cRt7YpWbN5sDfGh8JuKe4Tq";
+        let key = format!(
+            "-----BEGIN RSA PRIVATE KEY-----\n{}-----END RSA PRIVATE KEY-----\n",
+            "aZ3kQ9vLmX2cRt7Y\n".repeat(150)
+        );
+        // At the seams of pieces too, where there are lines, words or neither.
+        let (mib, tail) = (1 << 20, 16 << 10);
+        for (secret, filler, places) in [
+            (token.clone(), "plain words ", vec![mib - 20]),
+            (format!(" {token}"), "z", vec![mib - 20, mib - tail - 9]),
+            (token, "lines\n", vec![5 * mib]),
+            (key, "lines\n", vec![mib - 20, mib - tail - 9]),
+        ] {
+            let first = parse(&PlainText, secret.as_bytes()).clues;
+            assert_eq!(first.len(), 1, "{secret}");
+            for before in places {
+                let mut text = filler.repeat(before / filler.len());
+                let line = text.matches('\n').count() as u64 + 1;
+                text.push_str(&secret);
+                text.push(' ');
+                text.push_str(&filler.repeat(100));
+                let clues = parse(&PlainText, text.as_bytes()).clues;
+                assert_eq!((clues.len(), &clues[0].what), (1, &first[0].what), "{before}");
+                assert!(clues[0].line.is_none() || clues[0].line == Some(line), "{:?}", clues[0].line);
+            }
+        }
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //!
 //! Answers custom operators, which are native code from elsewhere, and `Flex` operators, which are TensorFlow's own and read
 //! files or call Python as those do (FlexReadFile, FlexPyFunc); both are listed. Offsets that lead outside the file are
-//! memory of the process that loads it (CVE-2020-15211 and its kin). Which builtin operators run is of no consequence.
+//! memory of the process that loads it (CVE-2020-15211 and its kin), and so is a tensor larger than its buffer. Which builtin operators run is of no consequence.
 //!
 //! Source: `tensorflow/compiler/mlir/lite/schema/schema.fbs`; TensorFlow Lite Metadata for the zip.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use casemate_core::{SharedSource, Source, SourceExt};
 
 use super::flatbuffer::{Flatbuffer, Table};
+use super::reading::quote;
 use super::{Format, FormatMeta, Object, Sniff, tensorflow};
 use crate::{Child, Malformed, Operator, Parsed, Probe, Role, Tensor, Trouble};
 
@@ -57,7 +59,8 @@ impl Format for Tflite {
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let visits_max = object.limits.entries_max;
-        let mut model = Model { buffer: Flatbuffer::new(&**object.source, visits_max), parsed: &mut parsed, object };
+        let buffer = Flatbuffer::new(&**object.source, visits_max);
+        let mut model = Model { buffer, parsed: &mut parsed, object, data: Vec::new() };
         let outcome = model.walk();
         let end = model.buffer.reached.min(object.source.size_bytes());
         parsed.claims.add(0..end);
@@ -110,6 +113,8 @@ struct Model<'a, 'p> {
     buffer: Flatbuffer<'a>,
     parsed: &'p mut Parsed,
     object: &'a Object<'a>,
+    /// Where the bytes of each buffer lie; most tensors of a graph have none until it runs.
+    data: Vec<Option<Range<u64>>>,
 }
 
 impl Model<'_, '_> {
@@ -163,10 +168,13 @@ impl Model<'_, '_> {
     }
 
     fn data(&mut self, table: Table) -> Result<(), Malformed> {
-        self.buffer.vector(table, 0, 1)?;
+        let inside = self.buffer.vector(table, 0, 1)?.filter(|bytes| bytes.len > 0);
         // Models over 2 GiB keep their data behind the FlatBuffer.
         let (offset, size) = (self.buffer.long(table, 1)?, self.buffer.long(table, 2)?);
-        self.beyond(table, offset, size)
+        self.beyond(table, offset, size)?;
+        let beyond = (offset > 1 && size > 0).then(|| offset..offset.saturating_add(size));
+        self.data.push(inside.map(|bytes| bytes.at..bytes.at + bytes.len).or(beyond));
+        Ok(())
     }
 
     /// Claims data that a table places by an offset from the beginning of the file; 0 and 1 mean none.
@@ -202,7 +210,14 @@ impl Model<'_, '_> {
     }
 
     fn tensor(&mut self, table: Table) -> Result<(), Malformed> {
-        self.buffer.vector(table, 0, 4)?;
+        const DIMS_MAX: u64 = 64;
+        let shape = match self.buffer.vector(table, 0, 4)? {
+            Some(dims) if dims.len > DIMS_MAX => {
+                return Err(Malformed::new(Trouble::Limit, dims.at, format!("a tensor of {} dimensions", dims.len)));
+            }
+            Some(dims) => self.buffer.numbers(dims)?,
+            None => Vec::new(),
+        };
         self.buffer.vector(table, 7, 4)?;
         let name = self.buffer.text(table, 3)?.unwrap_or_default();
         if let Some(quantization) = self.buffer.inner(table, 4)? {
@@ -210,16 +225,56 @@ impl Model<'_, '_> {
                 self.buffer.vector(quantization, slot, width)?;
             }
         }
-        let dtype = self.buffer.byte(table, 1)?.to_string();
+        let is_sparse = self.buffer.inner(table, 6)?.is_some();
+        let (kind, buffer) = (self.buffer.byte(table, 1)?, self.buffer.number(table, 2)?);
+        let data = usize::try_from(buffer).ok().and_then(|n| self.data.get(n)).cloned();
+        let Some(span) = data.or_else(|| (buffer == 0).then_some(None)) else {
+            return Err(Malformed::new(
+                Trouble::Ambiguous,
+                table.at,
+                format!("a tensor in buffer {buffer}, which is none"),
+            ));
+        };
+        let (word, bits) = element(kind);
+        if let (Some(span), Some(bits), false) = (&span, bits, is_sparse) {
+            let needed = shape.iter().try_fold(bits, |bits, dim| bits.checked_mul(*dim)).map(|bits| bits.div_ceil(8));
+            if needed != Some(span.end - span.start) {
+                let (name, held) = (quote(&name), span.end - span.start);
+                let what = format!("tensor {name} has {held} bytes, its type and shape make another number");
+                self.parsed.report(self.object.limits, Malformed::new(Trouble::Ambiguous, span.start, what));
+            }
+        }
         if self.parsed.tensors.len() < 50_000 {
-            self.parsed.tensors.push(Tensor {
-                name: name.chars().take(256).collect(),
-                dtype,
-                shape: Vec::new(),
-                span: None,
-            });
+            let (name, dtype) = (name.chars().take(256).collect(), word.into());
+            self.parsed.tensors.push(Tensor { name, dtype, shape, span });
         }
         Ok(())
+    }
+}
+
+/// Name and bits of an element of a `TensorType`; those of texts and handles differ from element to element.
+fn element(kind: u8) -> (&'static str, Option<u64>) {
+    match kind {
+        0 => ("FLOAT32", Some(32)),
+        1 => ("FLOAT16", Some(16)),
+        2 => ("INT32", Some(32)),
+        3 => ("UINT8", Some(8)),
+        4 => ("INT64", Some(64)),
+        5 => ("STRING", None),
+        6 => ("BOOL", Some(8)),
+        7 => ("INT16", Some(16)),
+        8 => ("COMPLEX64", Some(64)),
+        9 => ("INT8", Some(8)),
+        10 => ("FLOAT64", Some(64)),
+        11 => ("COMPLEX128", Some(128)),
+        12 => ("UINT64", Some(64)),
+        13 => ("RESOURCE", None),
+        14 => ("VARIANT", None),
+        15 => ("UINT32", Some(32)),
+        16 => ("UINT16", Some(16)),
+        17 => ("INT4", Some(4)),
+        18 => ("BFLOAT16", Some(16)),
+        _ => ("unknown", None),
     }
 }
 

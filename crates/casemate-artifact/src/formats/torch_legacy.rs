@@ -35,6 +35,10 @@ impl Format for TorchLegacy {
         if probe.starts_with(MAGIC) { Sniff::Certain } else { Sniff::No }
     }
 
+    fn reads_pickles(&self) -> bool {
+        true
+    }
+
     fn parse(&self, object: &Object<'_>) -> Parsed {
         let mut parsed = Parsed::default();
         let keys_max = usize::try_from(object.limits.entries_max).unwrap_or(usize::MAX);

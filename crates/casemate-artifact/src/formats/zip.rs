@@ -44,7 +44,7 @@ impl Format for Zip {
 
     fn sniff(&self, probe: &Probe) -> Sniff {
         let headed = [records::LOCAL, records::END].into_iter().any(|signature| probe.starts_with(signature));
-        match headed || directory::ends(probe).iter().any(|end| end.fits) {
+        match headed || closes(probe) {
             true => Sniff::Certain,
             false => Sniff::No,
         }
@@ -69,6 +69,11 @@ impl Format for Zip {
         refine(object, &mut parsed);
         parsed
     }
+}
+
+/// Whether an archive ends an object, whatever stands before it.
+pub(super) fn closes(probe: &Probe) -> bool {
+    directory::ends(probe).iter().any(|end| end.fits)
 }
 
 /// An archive while it is read.

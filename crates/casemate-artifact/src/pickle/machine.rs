@@ -14,9 +14,9 @@ use std::rc::Rc;
 
 use casemate_core::{Limits, Source};
 
-use super::event::{Action, Event, Global, How, Operand};
+use super::event::{Action, Event, Global, Operand};
 use super::memo::Memo;
-use super::name::{decode, int, literal};
+use super::name::int;
 use super::reader::{ReadError, Reader};
 use super::value::{Span, Spelling, Tuple, Value};
 use crate::{Clue, Malformed, Trouble};
@@ -25,6 +25,8 @@ use arrays::Arrays;
 mod arrays;
 mod calls;
 mod constants;
+mod imports;
+mod numbers;
 
 /// How frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,71 +358,6 @@ impl Machine<'_> {
         self.push(Value::Tuple(Rc::new(tuple)));
     }
 
-    // Constants.
-
-    fn number(&mut self, opcode: u8) -> Result<(), Stop> {
-        let value = match opcode {
-            b'K' => Some(i64::from(self.reader.u8()?)),
-            b'M' => Some(i64::from(u16::from_le_bytes(self.reader.array()?))),
-            b'J' => Some(i64::from(i32::from_le_bytes(self.reader.array()?))),
-            b'G' => self.reader.skip(8).map(|()| None)?,
-            0x8a => {
-                let len = self.reader.u8()?;
-                self.long(u64::from(len))?
-            }
-            0x8b => {
-                let Ok(len) = u64::try_from(i32::from_le_bytes(self.reader.array()?)) else {
-                    return error("LONG4 has a negative length");
-                };
-                self.long(len)?
-            }
-            // A LONG of millions of digits stays where it is.
-            _ => match self.digits(opcode)?.filter(|span| span.len <= 32 && opcode != b'F') {
-                Some(span) => {
-                    match self.reader.bytes(span)?.map(|digits| digits.strip_suffix(b"L").unwrap_or(digits)) {
-                        Some(digits) => match literal(digits) {
-                            Some(value) => i64::try_from(value).ok(),
-                            None => return error("malformed integer"),
-                        },
-                        None => None,
-                    }
-                }
-                None => None,
-            },
-        };
-        self.push(value.map_or(Value::Data, Value::Int));
-        Ok(())
-    }
-
-    /// The line of a number in digits.
-    fn digits(&mut self, opcode: u8) -> Result<Option<Span>, Stop> {
-        let span = self.reader.line(Spelling::Utf8)?;
-        let len = span.map_or(u64::MAX, |span| u64::from(span.len));
-        if opcode != b'F' && len > DIGITS_MAX {
-            self.excess(format!(
-                "pickle has an integer of {len} digits, which takes a loader time that grows with their square"
-            ));
-        }
-        Ok(span)
-    }
-
-    /// Notes, once, what costs a loader more than any model does.
-    fn excess(&mut self, what: String) {
-        if !std::mem::replace(&mut self.excessive, true) {
-            self.stream.malformed.push(Malformed::new(Trouble::Limit, self.op_offset, what));
-        }
-    }
-
-    /// A little-endian two's complement integer of `len` bytes, where it fits 64 bits.
-    fn long(&mut self, len: u64) -> Result<Option<i64>, Stop> {
-        let Some(span) = self.reader.span(len, Spelling::Utf8)?.filter(|span| span.len <= 8) else { return Ok(None) };
-        let bytes = self.reader.peek(span, 8)?;
-        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
-        let mut word = [sign; 8];
-        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        Ok(Some(i64::from_le_bytes(word)))
-    }
-
     // Memo.
 
     fn memo_index(&mut self, opcode: u8) -> Result<u64, Stop> {
@@ -532,75 +469,6 @@ impl Machine<'_> {
             }
         }
         Ok(())
-    }
-
-    // Imports.
-
-    fn import_opcode(&mut self, opcode: u8) -> Result<(), Stop> {
-        if opcode == 0x93 {
-            let (name, module) = (self.pop()?, self.pop()?);
-            let global = match (self.known_text(&module)?, self.known_text(&name)?) {
-                (Some(module), Some(name)) => self.named(module, name),
-                _ => Global::computed(),
-            };
-            return self.import(global);
-        }
-        let module = self.line_text()?;
-        let name = self.line_text()?;
-        let global = match (module, name) {
-            (Some(module), Some(name)) => self.named(module, name),
-            _ => Global::computed(),
-        };
-        if opcode == b'c' {
-            return self.import(global);
-        }
-        // INST: the class by name, its arguments back to the MARK. The pure Python reader imports before it looks for one.
-        let callee = self.imported(global)?;
-        let args = self.pop_mark()?;
-        self.pass(&args)?;
-        let args = Value::Tuple(Rc::new(Tuple::new(args, Event::ARGS_MAX, &self.tuples_bytes)));
-        self.call(&callee, &args, How::Instantiate)
-    }
-
-    fn named(&self, module: String, name: String) -> Global {
-        Global { module, name, known: true, python2: self.protocol < 3 }
-    }
-
-    fn line_text(&mut self) -> Result<Option<String>, Stop> {
-        match self.reader.line(Spelling::Utf8)? {
-            Some(span) => self.decode(span),
-            None => Ok(None),
-        }
-    }
-
-    /// The text of a string value. Bytes count as text: judging a name CPython 3 refuses costs nothing.
-    fn known_text(&mut self, value: &Value) -> Result<Option<String>, Stop> {
-        match value {
-            Value::Str(span) | Value::Bytes(span) => self.decode(*span),
-            _ => Ok(None),
-        }
-    }
-
-    fn decode(&mut self, span: Span) -> Result<Option<String>, Stop> {
-        Ok(self.reader.bytes(span)?.and_then(|bytes| decode(bytes, span.spelling)))
-    }
-
-    fn import(&mut self, global: Global) -> Result<(), Stop> {
-        let value = self.imported(global)?;
-        self.push(value);
-        Ok(())
-    }
-
-    fn imported(&mut self, global: Global) -> Result<Value, Stop> {
-        self.note(Action::Import(global)).map(Value::Global)
-    }
-
-    /// What the import event `id` imports.
-    fn global(&self, id: u32) -> Option<&Global> {
-        match &self.stream.events.get(usize::try_from(id).ok()?)?.action {
-            Action::Import(global) => Some(global),
-            _ => None,
-        }
     }
 
     fn operand(&mut self, value: &Value) -> Result<Operand, Stop> {

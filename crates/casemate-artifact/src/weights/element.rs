@@ -63,8 +63,8 @@ impl Element {
 /// Words of safetensors, GGUF, ONNX, HDF5 and torch storages; no two formats mean different things by one of them.
 fn common(word: &str) -> Option<Kind> {
     Some(match word {
-        "F64" | "DOUBLE" | "float64" | "DoubleStorage" => Kind::F64,
-        "F32" | "FLOAT" | "float32" | "FloatStorage" => Kind::F32,
+        "F64" | "DOUBLE" | "FLOAT64" | "float64" | "DoubleStorage" => Kind::F64,
+        "F32" | "FLOAT" | "FLOAT32" | "float32" | "FloatStorage" => Kind::F32,
         "F16" | "FLOAT16" | "float16" | "HalfStorage" => Kind::F16,
         "BF16" | "BFLOAT16" | "BFloat16Storage" => Kind::Bf16,
         "F8_E4M3" | "FLOAT8E4M3FN" => Kind::E4m3,

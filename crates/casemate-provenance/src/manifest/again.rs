@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Entry, Error, Listing, Manifest, Stamp};
+use super::{Entry, Error, Listing, Manifest, Stamp, hashing};
 use crate::hash::{HashChoice, Hashes};
 
 /// A stamp this young may hide a second change within the same tick of a coarse clock.
@@ -70,7 +70,8 @@ impl Remembered {
         let pairs = listing.files.iter().zip(&stamps);
         let to_read: HashSet<&str> =
             pairs.filter(|((_, path), stamp)| !self.holds(path, stamp)).map(|((name, _), _)| name.as_str()).collect();
-        let read = listing.hash(HashChoice::Sha256AndBlake3, &|name| to_read.contains(name), progress)?;
+        let wanted = |name: &str| to_read.contains(name);
+        let read = hashing::hash_files(&listing.files, HashChoice::Sha256AndBlake3, &wanted, None, progress)?;
         for ((_, path), read) in listing.files.iter().zip(read) {
             let Some((hashes, stamp)) = read else { continue };
             let was_settled = stamp.is_settled(now, SETTLED_AFTER);

@@ -41,6 +41,19 @@ fn exit_codes_tell_bad_from_unknown_from_clean() {
 }
 
 #[test]
+fn shards_of_weights_are_told_by_the_list_in_their_folder() {
+    let noise: Vec<u8> = (0..64u8).map(|i| i.wrapping_mul(97) | 0x80).collect();
+    let list = br#"[{"paths": ["a.bin"], "weights": [{"name": "w", "shape": [4, 4], "dtype": "float32"}]}]"#;
+    let directory = folder(&[("a.bin", &noise), ("a-weights_manifest.json", list), ("b.bin", &noise)]);
+    for (path, code) in [("a.bin", 0), ("b.bin", 3), (".", 3)] {
+        let run = casemate(directory.path(), &["scan", path]);
+        assert_eq!(run.code, code, "{path}: {}{}", run.stdout, run.stderr);
+    }
+    std::fs::write(directory.path().join("a-weights_manifest.json"), b"[]").unwrap();
+    assert_eq!(casemate(directory.path(), &["scan", "a.bin"]).code, 3);
+}
+
+#[test]
 fn every_sample_ends_as_its_verdict_says() {
     let samples = super::repository().join("testdata/artifact");
     let directory = tempfile::tempdir().unwrap();

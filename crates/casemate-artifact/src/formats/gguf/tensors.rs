@@ -84,7 +84,7 @@ impl Reader<'_, '_> {
             }
             Some((word, block, bytes)) => {
                 dtype = if self.big_endian { format!(">{word}") } else { word.into() };
-                match bytes_of(&info.dims, block, bytes).and_then(|len| start.checked_add(len)) {
+                match types::bytes_of(&info.dims, block, bytes).and_then(|len| start.checked_add(len)) {
                     Some(end) if end <= size => span = Some(start..end),
                     Some(end) => {
                         self.ambiguous(start, format!("tensor {name} ends at byte {end}, past the file's {size}"))
@@ -100,13 +100,4 @@ impl Reader<'_, '_> {
         }
         self.parsed.tensors.push(Tensor { name: info.name, dtype, shape: info.dims, span });
     }
-}
-
-/// Bytes of a tensor; `None` where the number overflows, or rows are no whole number of blocks.
-fn bytes_of(dims: &[u64], block: u64, bytes: u64) -> Option<u64> {
-    if dims.first().copied().unwrap_or(1) % block != 0 {
-        return None;
-    }
-    let elements = dims.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim))?;
-    (elements / block).checked_mul(bytes)
 }

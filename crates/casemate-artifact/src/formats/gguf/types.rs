@@ -1,7 +1,7 @@
 //! Tensor types: how many elements share a block, and what a block takes.
 
 /// Name, elements per block and bytes per block of a `ggml_type`.
-pub(super) fn of(kind: u32) -> Option<(&'static str, u64, u64)> {
+pub(crate) fn of(kind: u32) -> Option<(&'static str, u64, u64)> {
     Some(match kind {
         0 => ("F32", 1, 4),
         1 => ("F16", 1, 2),
@@ -46,4 +46,13 @@ pub(super) fn of(kind: u32) -> Option<(&'static str, u64, u64)> {
         40 => ("NVFP4", 64, 36),
         _ => return None,
     })
+}
+
+/// Bytes of a tensor; `None` where the number overflows, or rows are no whole number of blocks.
+pub(crate) fn bytes_of(dims: &[u64], block: u64, bytes: u64) -> Option<u64> {
+    if dims.first().copied().unwrap_or(1) % block != 0 {
+        return None;
+    }
+    let elements = dims.iter().try_fold(1u64, |n, dim| n.checked_mul(*dim))?;
+    (elements / block).checked_mul(bytes)
 }

@@ -24,9 +24,16 @@ pub(super) fn kind_of(path: &[Step], value: &str) -> Option<SettingKind> {
         "type" if matches!(path, [Step::Index(_), Step::Key(_)]) && value.contains('.') && is_dotted_name(value) => {
             Some(SettingKind::PipelineModule)
         }
+        "id" | "name" if is_unpickled(path, value) => Some(SettingKind::ObjectCodec),
         _ if under("auto_map") && value.contains('.') => Some(SettingKind::AutoMap),
         _ => None,
     }
+}
+
+/// Whether the value at `path` is the filter or codec of a Zarr array that unpickles its chunks.
+fn is_unpickled(path: &[Step], value: &str) -> bool {
+    let [.., Step::Key(list), Step::Index(_), Step::Key(_)] = path else { return false };
+    matches!((list.as_str(), value), ("filters", "pickle") | ("codecs", "numcodecs.pickle"))
 }
 
 /// What a loader does with the file named at `path`, where it opens one.

@@ -50,6 +50,76 @@ fn a_builtin_operator_is_none_of_the_custom_ones() {
     assert_eq!(operators(&bytes), []);
 }
 
+/// A model with one subgraph of one tensor, in buffer 1 of eight bytes.
+fn with_tensor(kind: u8, shape: &[u32], buffer: u32) -> Vec<u8> {
+    let le = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
+    let place = |bytes: &mut Vec<u8>, at: usize, target: usize| {
+        let offset = le(target - at);
+        bytes[at..at + 4].copy_from_slice(&offset);
+    };
+    // A table with fields at the offsets given, 0 for none; returns where it stands.
+    let table = |bytes: &mut Vec<u8>, offsets: &[u16], content: &[u8]| {
+        let layout = bytes.len();
+        let words = [4 + 2 * u16::try_from(offsets.len()).unwrap(), 4 + u16::try_from(content.len()).unwrap()];
+        bytes.extend(words.iter().chain(offsets).flat_map(|word| word.to_le_bytes()));
+        let at = bytes.len();
+        bytes.extend(le(at - layout));
+        bytes.extend(content);
+        at
+    };
+    let mut bytes = b"\0\0\0\0TFL3".to_vec();
+    let root = table(&mut bytes, &[0, 0, 4, 0, 8], &[0; 8]);
+    place(&mut bytes, 0, root);
+    let subgraphs = bytes.len();
+    bytes.extend([le(1), le(0)].concat());
+    place(&mut bytes, root + 4, subgraphs);
+    let buffers = bytes.len();
+    bytes.extend([le(2), le(0), le(0)].concat());
+    place(&mut bytes, root + 8, buffers);
+    let subgraph = table(&mut bytes, &[4], &[0; 4]);
+    place(&mut bytes, subgraphs + 4, subgraph);
+    let tensors = bytes.len();
+    bytes.extend([le(1), le(0)].concat());
+    place(&mut bytes, subgraph + 4, tensors);
+    let tensor = table(&mut bytes, &[4, 8, 12], &[&[0; 4][..], &[kind, 0, 0, 0], &buffer.to_le_bytes()].concat());
+    place(&mut bytes, tensors + 4, tensor);
+    let dims = bytes.len();
+    bytes.extend(le(shape.len()));
+    bytes.extend(shape.iter().flat_map(|dim| dim.to_le_bytes()));
+    place(&mut bytes, tensor + 4, dims);
+    let empty = table(&mut bytes, &[], &[]);
+    place(&mut bytes, buffers + 4, empty);
+    let full = table(&mut bytes, &[4], &[0; 4]);
+    place(&mut bytes, buffers + 8, full);
+    let data = bytes.len();
+    bytes.extend([&le(8)[..], b"\0\0\x80\x3f\0\0\0\x40"].concat());
+    place(&mut bytes, full + 4, data);
+    bytes
+}
+
+#[test]
+fn tensors_have_their_bytes() {
+    let sound = with_tensor(0, &[2, 1], 1);
+    let parsed = parse(&Tflite, &sound);
+    assert_whole(&parsed, &sound);
+    let tensor = &parsed.tensors[0];
+    let (end, span) = (sound.len() as u64, tensor.span.clone().unwrap());
+    assert_eq!((tensor.dtype.as_str(), &tensor.shape[..], span), ("FLOAT32", &[2, 1][..], end - 8..end));
+    for sound in [with_tensor(17, &[15], 1), with_tensor(5, &[9], 1), with_tensor(0, &[100], 0), with_tensor(4, &[], 1)]
+    {
+        assert_whole(&parse(&Tflite, &sound), &sound);
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_their_buffer_are_ambiguous() {
+    for wrong in
+        [with_tensor(0, &[3], 1), with_tensor(0, &[1], 1), with_tensor(0, &[u32::MAX; 5], 1), with_tensor(0, &[2], 7)]
+    {
+        assert_eq!(troubles(&parse(&Tflite, &wrong)), [Trouble::Ambiguous]);
+    }
+}
+
 #[test]
 fn offsets_outside_the_file_are_ambiguous() {
     // Root, vector, element, layout of the code, its string.
@@ -89,6 +159,11 @@ proptest! {
 
     #[test]
     fn mutants_are_parsed_within_limits(bytes in mutants(model("Evil"))) {
+        assert_bounded(&Tflite, &bytes);
+    }
+
+    #[test]
+    fn mutants_of_tensors_are_parsed_within_limits(bytes in mutants(with_tensor(0, &[2], 1))) {
         assert_bounded(&Tflite, &bytes);
     }
 }
