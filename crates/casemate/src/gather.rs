@@ -57,16 +57,15 @@ pub const KINDS: &[&str] = &[
 
 /// What `check` asks of every model beside its scan, in the order of their records. A probe is a file, its kind in [`KINDS`] and
 /// a line here; it gives a record also where it could not tell, and an error only where nothing can go on.
-pub const OF_MODELS: &[OfModel] =
-    &[
-        signature::signature,
-        sealed::sealed,
-        load_probe::load_probe,
-        publisher::publisher,
-        custody::custody,
-        attestations::attestations,
-        training::training,
-    ];
+pub const OF_MODELS: &[OfModel] = &[
+    signature::signature,
+    sealed::sealed,
+    load_probe::load_probe,
+    publisher::publisher,
+    custody::custody,
+    attestations::attestations,
+    training::training,
+];
 
 /// What `check` asks of the project as a whole, likewise.
 pub const OF_PROJECT: &[OfProject] = &[declaration, crypto_inventory::crypto_inventory];

@@ -43,6 +43,7 @@ pub fn read_signature(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// A signature: its file, and the file of its post-quantum part where that lies apart.
+#[derive(Clone, Debug)]
 pub struct SignatureFiles {
     /// The bundle.
     pub bundle: Vec<u8>,
@@ -64,6 +65,13 @@ impl SignatureFiles {
         };
         let pq = place.map(|place| read_signature(&place).map(|bytes| (place, bytes))).transpose()?;
         Ok(Self { bundle, pq })
+    }
+
+    /// The names inside the model of the file at `signature` and of the one beside, as far as they lie there: they are no part of
+    /// what is signed.
+    pub fn names(&self, root: &Path, signature: &Path) -> Vec<String> {
+        let beside = self.pq.as_ref().map(|(path, _)| path.as_path());
+        [Some(signature), beside].into_iter().flatten().filter_map(|path| signature_name(root, path)).collect()
     }
 
     /// What was signed, when all signatures hold.

@@ -23,7 +23,7 @@ use casemate_provenance::{Manifest, Remembered, manifest, sha256};
 
 use crate::context::Project;
 use crate::exit::{Exit, Failure};
-use crate::verifying::{is_loadable, key_failure, read_signature, signature_name};
+use crate::verifying::{SignatureFiles, is_loadable, key_failure, read_signature};
 
 /// Files named one by one in a judgement; a model with more differences has said enough.
 const FILES_NAMED_MAX: usize = 100;
@@ -207,11 +207,11 @@ impl Believed {
         Ok(())
     }
 
-    /// The signature in `bytes`, checked now with everyone who is believed.
+    /// The signature in `files`, checked now with everyone who is believed.
     ///
     /// # Errors
     /// What the last of them said against it.
-    pub fn open(&self, bytes: &[u8]) -> Result<Opened, oms::Error> {
+    pub fn open(&self, files: &SignatureFiles) -> Result<Opened, oms::Error> {
         let mut last = oms::Error::Signature("no key is given to check the signature with".into());
         for signer in &self.signers {
             let signer = match signer {
@@ -219,7 +219,7 @@ impl Believed {
                 Signer::Key(key) => Signer::Key(key.clone()),
             };
             let (pq_key, require_pq, allow_legacy) = (self.pq_key.clone(), self.require_pq, self.allow_legacy);
-            match oms::open(bytes, &Trusted { signer, pq_key, require_pq, allow_legacy }) {
+            match files.open(&Trusted { signer, pq_key, require_pq, allow_legacy }) {
                 Ok(opened) => return Ok(opened),
                 Err(error) => last = error,
             }
@@ -234,33 +234,34 @@ impl Target {
         if let Err((state, reason)) = self.trust.still_holds() {
             return Judgement::of(state, reason);
         }
-        let bytes = match read_signature(&self.signature) {
-            Ok(bytes) => bytes,
+        let files = match SignatureFiles::read(&self.signature, None) {
+            Ok(files) => files,
             Err(failure) => return Judgement::of(State::Unverifiable, failure.message),
         };
         let manifest = remembered.manifest(&self.path, SystemTime::now(), &|_| ());
-        self.judged(&bytes, manifest.as_ref())
+        self.judged(&files, manifest.as_ref())
     }
 
-    /// What the signature file `bytes` says of a model that is `manifest`.
-    pub fn judged(&self, bytes: &[u8], manifest: Result<&Manifest, &manifest::Error>) -> Judgement {
-        let judgement = match (self.trust.open(bytes), manifest) {
+    /// What the signature `files` say of a model that is `manifest`.
+    pub fn judged(&self, files: &SignatureFiles, manifest: Result<&Manifest, &manifest::Error>) -> Judgement {
+        let judgement = match (self.trust.open(files), manifest) {
             (Err(error), _) => Judgement::of(State::Altered, format!("`{}`: {error}", self.signature.display())),
             (Ok(_), Err(error)) => Judgement::of(State::Unverifiable, error.to_string()),
-            (Ok(opened), Ok(manifest)) => self.compared(&opened.signed, manifest),
+            (Ok(opened), Ok(manifest)) => self.compared(&opened.signed, files, manifest),
         };
-        Judgement { signature: Some(sha256(bytes)), digest: manifest.ok().map(Manifest::digest), ..judgement }
+        Judgement { signature: Some(sha256(&files.bundle)), digest: manifest.ok().map(Manifest::digest), ..judgement }
     }
 
     /// What `manifest` is, held against a list that was signed.
-    fn compared(&self, signed: &Signed, manifest: &Manifest) -> Judgement {
+    fn compared(&self, signed: &Signed, files: &SignatureFiles, manifest: &Manifest) -> Judgement {
         // What cannot be resolved is no place a signature file may be left out at.
         let root = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let name = signature_name(&root, &self.signature);
+        let names = files.names(&root, &self.signature);
         let settings = CompareSettings {
             partial: &[],
-            signature_name: name.as_deref(),
+            signature_names: &names,
             is_loadable: &is_loadable,
+            known: None,
             progress: &|_| (),
         };
         let compared = compare_manifest(signed, manifest, &root, &settings);

@@ -86,7 +86,8 @@ mod tests {
     };
 
     fn sample() -> Vec<u8> {
-        let hashes = (1..=5).flat_map(|n| number_field(n, 0x9e37_79b9_7f4a_7c15_u64.rotate_left(7 * n as u32)));
+        let hashes =
+            (1..=5u8).flat_map(|n| number_field(u64::from(n), 0x9e37_79b9_7f4a_7c15_u64.rotate_left(7 * u32::from(n))));
         let uuid = bytes_field(7, b"166318243409364206");
         [hashes.collect(), bytes_field(6, &number_field(1, 1)), uuid].concat()
     }

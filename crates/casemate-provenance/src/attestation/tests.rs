@@ -387,7 +387,7 @@ fn lines_are_appended_whole_and_a_torn_one_is_not_continued() {
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_len(store::FILE_BYTES_MAX + 1).unwrap();
     assert!(matches!(store::read(&path), Err(store::Error::TooLarge { .. })));
-    assert!(matches!(store::append(&path, &[one.clone()]), Err(store::Error::TooLarge { .. })));
+    assert!(matches!(store::append(&path, std::slice::from_ref(&one)), Err(store::Error::TooLarge { .. })));
     assert!(store::lines(&b"x\n".repeat(store::LINES_MAX)).is_some());
     assert!(store::lines(&b"x\n".repeat(store::LINES_MAX + 1)).is_none());
     assert!(matches!(store::read(directory.path()), Err(store::Error::Io { .. })));

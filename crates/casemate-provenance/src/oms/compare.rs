@@ -19,7 +19,7 @@ pub struct CompareSettings<'a> {
     /// Only these files; all when empty.
     pub partial: &'a [String],
     /// Name of the signature file below the root, when it lies inside the model.
-    pub signature_name: Option<&'a str>,
+    pub signature_names: &'a [String],
     /// Whether a program may load or run the file at this path.
     pub is_loadable: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Digests of earlier runs; files are read only as far as these do not say or were drawn.
@@ -204,7 +204,7 @@ fn judge(signed: &Signed, seen: &[Seen<'_>], skipped: &[Skipped], settings: &Com
     let mut comparison = Comparison::default();
     for Seen { name, real, digest, is_link } in seen {
         let expected = covered.get(name);
-        if settings.signature_name == Some(*name) && expected.is_none() {
+        if settings.signature_names.iter().any(|own| own == name) && expected.is_none() {
             continue;
         }
         if *is_link && !signed.allow_symlinks {

@@ -72,7 +72,7 @@ fn with<'a>(key: &'a SigningKey, pq_key: Option<&'a SigningKey>) -> SignWith<'a>
 fn compared_at(signed: &Signed, root: &Path, partial: &[String]) -> Comparison {
     let is_loadable = |path: &Path| path.extension().is_some_and(|ending| ending == "pkl");
     let settings =
-        CompareSettings { partial, signature_name: None, is_loadable: &is_loadable, known: None, progress: &|_| () };
+        CompareSettings { partial, signature_names: &[], is_loadable: &is_loadable, known: None, progress: &|_| () };
     compare(signed, root, &settings).unwrap()
 }
 
@@ -185,7 +185,7 @@ fn a_partial_comparison_reads_the_files_it_is_asked_for_and_no_others() {
     let known = KnownDigests::new([], Draw::all(), std::time::SystemTime::now());
     let settings = CompareSettings {
         partial: &["x/y".into()],
-        signature_name: None,
+        signature_names: &[],
         is_loadable: &|path| panic!("{} was to be read", path.display()),
         known: Some(&known),
         progress: &|_| (),

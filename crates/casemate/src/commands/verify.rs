@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::progress;
 use crate::remote_keys;
 use crate::report::{Report, ReportSubject};
-use crate::verifying::{SignatureFiles, bytes_under, is_loadable, key_failure, signature_name};
+use crate::verifying::{SignatureFiles, bytes_under, is_loadable, key_failure};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -58,20 +58,15 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
         partial => partial.iter().map(|name| bytes_under(&root.join(name))).sum(),
     };
     let bar = progress::bar(context, "hashing", bytes);
-    let bundle_name = signature_name(&root, &args.signature);
+    let signature_names = files.names(&root, &args.signature);
     let settings = CompareSettings {
         partial: &args.partial,
-        signature_name: bundle_name.as_deref(),
+        signature_names: &signature_names,
         is_loadable: &is_loadable,
         known: Some(cache.known()),
         progress: &|done| bar.set_position(done),
     };
-    let mut compared = compare(&opened.signed, &root, &settings).map_err(|error| cache.failure(&error))?;
-    // The other signature file is no more part of the model than the first.
-    let pq_name = files.pq.as_ref().and_then(|(path, _)| signature_name(&root, path));
-    for names in [&mut compared.uncovered, &mut compared.added] {
-        names.retain(|name| Some(name) != pq_name.as_ref());
-    }
+    let compared = compare(&opened.signed, &root, &settings).map_err(|error| cache.failure(&error))?;
     bar.finish_and_clear();
     // What a signature leaves out is not looked at either.
     cache.close(context, true);

@@ -20,7 +20,7 @@ use casemate_provenance::{HashChoice, Manifest, hash, sha256};
 use super::{ModelProbe, count, record};
 use crate::context::{Context, Project};
 use crate::exit::Failure;
-use crate::verifying::read_signature;
+use crate::verifying::SignatureFiles;
 use crate::watching::event::Known;
 use crate::watching::sinks::Sinks;
 use crate::watching::{Believed, State, Target};
@@ -58,8 +58,8 @@ pub fn load_probe(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
     let attempts = match &model.signature {
         None => Err(format!("the model names no signature; sign it with `casemate sign {}`", model.shown)),
         Some(_) if trust.is_nobody() => Err("`[trust]` of casemate.toml names no key".into()),
-        Some(path) => read_signature(path).map_err(|failure| failure.message).and_then(|bytes| {
-            evidence.inputs = vec![Input { name: "signature".into(), digest: sha256(&bytes) }];
+        Some(path) => SignatureFiles::read(path, None).map_err(|failure| failure.message).and_then(|files| {
+            evidence.inputs = vec![Input { name: "signature".into(), digest: sha256(&files.bundle) }];
             let target = Target {
                 name: model.name.clone(),
                 path: model.path.clone(),
@@ -67,7 +67,7 @@ pub fn load_probe(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
                 trust,
                 strict: false,
             };
-            attempt(probe, &target, &bytes)
+            attempt(probe, &target, &files)
         }),
     };
     let attempts = match attempts {
@@ -101,8 +101,8 @@ pub fn load_probe(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
 }
 
 /// Offers each version to verification. What cannot be tried is said in the error.
-fn attempt(probe: &ModelProbe<'_>, target: &Target, bytes: &[u8]) -> Result<Attempts, String> {
-    let Ok(opened) = target.trust.open(bytes) else {
+fn attempt(probe: &ModelProbe<'_>, target: &Target, files: &SignatureFiles) -> Result<Attempts, String> {
+    let Ok(opened) = target.trust.open(files) else {
         return Ok(Attempts { foreign_is_sound: true, ..Attempts::default() });
     };
     let manifest = probe.manifest;
@@ -124,24 +124,24 @@ fn attempt(probe: &ModelProbe<'_>, target: &Target, bytes: &[u8]) -> Result<Atte
 
     let approved = version(&contents)?;
     let mut attempts =
-        Attempts { approved_loaded: offering.offer(target, bytes, &approved) == State::Intact, ..Attempts::default() };
+        Attempts { approved_loaded: offering.offer(target, files, &approved) == State::Intact, ..Attempts::default() };
     let middle = contents.len() / 2;
     contents.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
     let flipped = version(&contents)?;
-    attempts.flipped_refused = offering.offer(target, bytes, &flipped) != State::Intact;
-    offering.offer(target, bytes, &approved);
+    attempts.flipped_refused = offering.offer(target, files, &flipped) != State::Intact;
+    offering.offer(target, files, &approved);
 
     let key = SigningKey::generate(KeyType::EcdsaP256).map_err(|error| error.to_string())?;
-    let foreign = foreign(&opened.signed, &flipped, &touched.path, &key)?;
+    let foreign = SignatureFiles { bundle: foreign(&opened.signed, &flipped, &touched.path, &key)?, pq: None };
     attempts.foreign_refused = offering.offer(target, &foreign, &flipped) != State::Intact;
     let own = Target { trust: Believed::key(key.public().clone()), ..target.clone() };
     attempts.foreign_is_sound = own.judged(&foreign, Ok(&flipped)).state == State::Intact || !attempts.approved_loaded;
-    offering.offer(target, bytes, &approved);
+    offering.offer(target, files, &approved);
 
     let mut added = approved.clone();
     fs::write(place.path("added"), "print('added')\n").map_err(said)?;
     added.entries.push(entry_of(ADDED, &place.path("added")).map_err(said)?);
-    attempts.added_refused = offering.offer(target, bytes, &added) != State::Intact;
+    attempts.added_refused = offering.offer(target, files, &added) != State::Intact;
     attempts.alert_seconds_max = offering.seconds_max;
     attempts.alerts_raised = offering.alerts()?;
     Ok(attempts)
@@ -206,9 +206,9 @@ impl<'a> Offering<'a> {
         Ok(Self { context, sinks, known: Known::default(), events, seconds_max: 0.0 })
     }
 
-    fn offer(&mut self, target: &Target, bytes: &[u8], manifest: &Manifest) -> State {
+    fn offer(&mut self, target: &Target, files: &SignatureFiles, manifest: &Manifest) -> State {
         let began = Instant::now();
-        let judgement = target.judged(bytes, Ok(manifest));
+        let judgement = target.judged(files, Ok(manifest));
         let state = judgement.state;
         let of = (target.name.as_str(), target.path.as_path(), target.signature.as_path());
         if let Some(event) = self.known.news(judgement, of, SystemClock.now()) {

@@ -20,7 +20,7 @@ use crate::config::base::{self, BaseConfig};
 use crate::context::Project;
 use crate::exit::Failure;
 use crate::small_file;
-use crate::verifying::{is_loadable, read_signature, signature_name};
+use crate::verifying::{SignatureFiles, is_loadable};
 use crate::watching::Believed;
 
 /// Where hub clients keep their books inside of a download.
@@ -43,10 +43,10 @@ struct Stated {
 }
 
 struct Signature {
-    bytes: Vec<u8>,
+    files: SignatureFiles,
     believed: Believed,
-    /// Its name among the files, if it lies there.
-    name: Option<String>,
+    /// Its names among the files, as far as it lies there.
+    names: Vec<String>,
 }
 
 /// The files of a base, held against what is stated.
@@ -175,19 +175,20 @@ impl Stated {
                 _ => Err(Failure::usage("the signature needs a key")),
             };
             let canonical = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-            let name = signature_name(&canonical, &at(path));
-            Ok::<_, Failure>(Signature { bytes: read_signature(&at(path))?, believed: believed?, name })
+            let files = SignatureFiles::read(&at(path), None)?;
+            let names = files.names(&canonical, &at(path));
+            Ok::<_, Failure>(Signature { files, believed: believed?, names })
         });
         let signature = signature.transpose().map_err(|failure| failure.message)?;
         Ok(Self { whole: base.digest.as_deref().and_then(base::digest), files, signature })
     }
 
     fn hold(&self, manifest: &Manifest, root: &Path) -> Held {
-        let own_name = self.signature.as_ref().and_then(|signature| signature.name.as_deref());
-        let entries = || manifest.entries.iter().filter(|entry| Some(entry.path.as_str()) != own_name);
+        let own_names = self.signature.as_ref().map(|signature| signature.names.as_slice()).unwrap_or_default();
+        let entries = || manifest.entries.iter().filter(|entry| !own_names.contains(&entry.path));
         let mut held = Held { files: entries().count(), ..Held::default() };
         if let Some(digest) = self.whole {
-            let matches = without(manifest, own_name).digest() == digest;
+            let matches = without(manifest, own_names).digest() == digest;
             held.digest_matches = Some(matches);
             let names = entries().map(|entry| entry.path.clone());
             if matches { held.verified.extend(names) } else { held.contradicted.extend(names) }
@@ -248,9 +249,9 @@ impl Stated {
         };
         let key = SigningKey::generate(KeyType::EcdsaP256).map_err(|error| error.to_string())?;
         let signature = self.signature.as_ref().map(|signature| Signature {
-            bytes: signature.bytes.clone(),
+            files: signature.files.clone(),
             believed: Believed::key(key.public().clone()),
-            name: signature.name.clone(),
+            names: signature.names.clone(),
         });
         let files = self.files.iter().map(|(name, digest)| (name.clone(), flip(digest))).collect();
         Ok(Self { whole: self.whole.as_ref().map(flip), files, signature })
@@ -260,12 +261,13 @@ impl Stated {
 impl Signature {
     /// The files it covers, all of them as signed; nothing when it does not hold.
     fn covers(&self, manifest: &Manifest, root: &Path) -> Option<BTreeSet<String>> {
-        let signed: Signed = self.believed.open(&self.bytes).ok()?.signed;
+        let signed: Signed = self.believed.open(&self.files).ok()?.signed;
         let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         let settings = CompareSettings {
             partial: &[],
-            signature_name: self.name.as_deref(),
+            signature_names: &self.names,
             is_loadable: &is_loadable,
+            known: None,
             progress: &|_| (),
         };
         let compared = compare_manifest(&signed, manifest, &root, &settings);
@@ -320,9 +322,9 @@ fn revision(base: &BaseConfig, stated: &Stated) -> Result<String, String> {
     }
 }
 
-fn without(manifest: &Manifest, name: Option<&str>) -> Manifest {
+fn without(manifest: &Manifest, names: &[String]) -> Manifest {
     let mut manifest = manifest.clone();
-    manifest.entries.retain(|entry| Some(entry.path.as_str()) != name);
+    manifest.entries.retain(|entry| !names.contains(&entry.path));
     manifest
 }
 

@@ -13,7 +13,7 @@ use super::{ModelProbe, count, record};
 use crate::context::Project;
 use crate::exit::Failure;
 use crate::models::FoundModel;
-use crate::verifying::{SignatureFiles, is_loadable, key_failure, signature_name};
+use crate::verifying::{SignatureFiles, is_loadable, key_failure};
 
 /// The keys that `[trust]` names.
 struct Keys {
@@ -66,7 +66,7 @@ pub fn signature(probe: &ModelProbe<'_>) -> Result<Evidence, Failure> {
         ));
         return Ok(evidence);
     }
-    let compared = opened.as_ref().map(|opened| compared(opened, model, manifest, path));
+    let compared = opened.as_ref().map(|opened| compared(opened, &files, model, manifest, path));
     let facts = facts(compared.as_ref(), wrong_refused);
     let facts = facts.into_iter().chain(super::read_facts(probe.hashing));
     evidence.facts = facts.map(|(name, fact)| (name.to_owned(), fact)).collect();
@@ -100,13 +100,13 @@ fn facts(compared: Option<&Comparison>, wrong_refused: bool) -> [(&'static str, 
     ]
 }
 
-fn compared(opened: &Opened, model: &FoundModel, manifest: &Manifest, signature: &Path) -> Comparison {
+fn compared(opened: &Opened, files: &SignatureFiles, model: &FoundModel, manifest: &Manifest, at: &Path) -> Comparison {
     // What cannot be resolved is no place a signature file may be left out at.
     let root = std::fs::canonicalize(&model.path).unwrap_or_else(|_| model.path.clone());
-    let name = signature_name(&root, signature);
+    let names = files.names(&root, at);
     let settings = CompareSettings {
         partial: &[],
-        signature_name: name.as_deref(),
+        signature_names: &names,
         is_loadable: &is_loadable,
         known: None,
         progress: &|_| (),

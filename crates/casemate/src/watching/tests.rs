@@ -28,7 +28,7 @@ fn place() -> Place {
     fs::write(at("model/b"), "second").unwrap();
     let key = SigningKey::generate(KeyType::EcdsaP256).unwrap();
     key.public().save(&at("key.pub.pem")).unwrap();
-    let signed = list(&at("model"), HashType::Sha256, &[], &|_| ()).unwrap();
+    let signed = list(&at("model"), HashType::Sha256, &[], None, &|_| ()).unwrap();
     let bundle = oms::sign(signed, SignWith { key: &key, pq_key: None, certificates: &[] }).unwrap();
     fs::write(at("model.sig"), bundle).unwrap();
     let trust = Believed::keys(&[at("key.pub.pem")]).unwrap();

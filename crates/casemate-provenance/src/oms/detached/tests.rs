@@ -23,7 +23,7 @@ impl Release {
     fn sign(&self, contents: &str) -> Detached {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("weights"), contents).unwrap();
-        let signed = list(directory.path(), HashType::Sha256, &[], &|_| ()).unwrap();
+        let signed = list(directory.path(), HashType::Sha256, &[], None, &|_| ()).unwrap();
         sign(signed, SignWith { key: &self.key, pq_key: Some(&self.pq_key), certificates: &[] }).unwrap()
     }
 
@@ -115,7 +115,7 @@ fn only_a_bundle_that_lacks_it_wants_a_second_file() {
     let release = Release::new();
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("weights"), "w").unwrap();
-    let signed = list(directory.path(), HashType::Sha256, &[], &|_| ()).unwrap();
+    let signed = list(directory.path(), HashType::Sha256, &[], None, &|_| ()).unwrap();
     let alone = SignWith { key: &release.key, pq_key: None, certificates: &[] };
     assert!(!is_wanted(&crate::oms::sign(signed.clone(), alone).unwrap()));
     assert!(matches!(sign(signed.clone(), alone), Err(Error::Malformed(_))));

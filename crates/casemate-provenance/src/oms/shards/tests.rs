@@ -29,7 +29,8 @@ fn parsed(shards: &[(&str, &str)], shard_size: &str) -> Result<Signed, Error> {
 }
 
 fn compared(signed: &Signed, root: &Path) -> Comparison {
-    let settings = CompareSettings { partial: &[], signature_name: None, is_loadable: &|_| false, progress: &|_| () };
+    let settings =
+        CompareSettings { partial: &[], signature_names: &[], is_loadable: &|_| false, known: None, progress: &|_| () };
     compare(signed, root, &settings).unwrap()
 }
 

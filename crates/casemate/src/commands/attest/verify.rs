@@ -216,7 +216,7 @@ fn json_report(
     report.finished_at = context.now();
     report.outcome = match exit {
         Exit::Passed => Outcome::Pass,
-        Exit::NotEvaluated | Exit::Usage => Outcome::Unknown,
+        Exit::NotEvaluated | Exit::Usage | Exit::Handed(_) => Outcome::Unknown,
         Exit::PolicyFailed | Exit::Integrity => Outcome::Fail,
     };
     let line = |verdict: &Verdict<'_>| {
