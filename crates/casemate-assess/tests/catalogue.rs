@@ -211,8 +211,16 @@ fn every_fact_is_asked_for_and_every_kind_is_used() {
     }
     let checks: Vec<&str> =
         catalogue.controls().flat_map(|control| &control.checks).map(|check| check.evidence.as_str()).collect();
-    // What is read besides: facts by the assessment, approvals by the comparison of weights that a control reads.
-    let besides = [KIND_FOUND, KIND_DECLARED, "provenance.baseline-approval"];
+    // What is read besides: facts by the assessment; approvals, attestations and sealings by the probes of kinds that controls
+    // read; events of a watch by people.
+    let besides = [
+        KIND_FOUND,
+        KIND_DECLARED,
+        "provenance.baseline-approval",
+        "provenance.attestation-record",
+        "provenance.integrity-event",
+        "provenance.seal",
+    ];
     for (kind, _) in catalogue.kinds().filter(|(kind, _)| !besides.contains(kind)) {
         assert!(checks.contains(&kind), "no control reads `{kind}`");
     }

@@ -126,14 +126,14 @@ impl RemoteSource {
     /// # Errors
     /// When it cannot be read, or is not what its listing says.
     pub fn hash(&self) -> io::Result<Digest> {
-        let pinning = Pinning { source: self, pins: Mutex::default() };
+        let pinning = Pinning { source: self, pinned: Mutex::default() };
         let digest = hash::sha256_of(&pinning, &|_| ())?;
         if let Some(named) = self.remote.sha256.filter(|named| *named != digest) {
             self.is_other.store(true, Relaxed);
             let what = format!("the content has the SHA-256 {digest}, not {named} as it is named by");
             return Err(self.fail(&Error::Digest { url: self.remote.url.shown(), what }));
         }
-        let _ = self.pins.set(pinning.pins.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.pins.set(pinning.pinned.into_inner().unwrap_or_else(PoisonError::into_inner).pins);
         // What was read before is given out no longer.
         *lock(&self.blocks) = Blocks::default();
         Ok(digest)
@@ -279,10 +279,17 @@ impl Blocks {
     }
 }
 
-/// Reads straight through, in the stretches of the pins, and takes the digest of each.
+/// Reads straight through, a stretch of the pins at a time, and takes the digest of each.
 struct Pinning<'a> {
     source: &'a RemoteSource,
-    pins: Mutex<Vec<Digest>>,
+    pinned: Mutex<Pinned>,
+}
+
+#[derive(Default)]
+struct Pinned {
+    pins: Vec<Digest>,
+    /// The last stretch, to be handed out in whatever pieces are asked for.
+    stretch: Vec<u8>,
 }
 
 impl Source for Pinning<'_> {
@@ -291,19 +298,22 @@ impl Source for Pinning<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let to = offset.saturating_add(PIN_BYTES).min(self.source.size_bytes);
-        let mut pins = lock(&self.pins);
-        let is_next = offset == pins.len() as u64 * PIN_BYTES;
-        let bytes = match is_next && offset < to {
-            true => self.source.fetch(offset, to).map_err(|error| self.source.fail(&error))?,
-            false => return Ok(0),
+        let mut pinned = lock(&self.pinned);
+        let next = pinned.pins.len() as u64 * PIN_BYTES;
+        if offset == next && offset < self.source.size_bytes {
+            let to = offset.saturating_add(PIN_BYTES).min(self.source.size_bytes);
+            pinned.stretch = self.source.fetch(offset, to).map_err(|error| self.source.fail(&error))?;
+            let digest = sha256(&pinned.stretch);
+            pinned.pins.push(digest);
+        }
+        let start = (pinned.pins.len() as u64).saturating_sub(1) * PIN_BYTES;
+        let Some(from) = offset.checked_sub(start).and_then(|from| usize::try_from(from).ok()) else {
+            return Err(io::Error::other("hashing went back to what it had read"));
         };
-        let Some(piece) = buffer.get_mut(..bytes.len()) else {
-            return Err(io::Error::other("hashing reads in other stretches than pinning"));
-        };
-        piece.copy_from_slice(&bytes);
-        pins.push(sha256(&bytes));
-        Ok(bytes.len())
+        let there = pinned.stretch.get(from..).unwrap_or_default();
+        let n = there.len().min(buffer.len());
+        buffer.iter_mut().zip(there).for_each(|(to, byte)| *to = *byte);
+        Ok(n)
     }
 }
 

@@ -33,6 +33,9 @@ mod witness;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// Records that one `check` of the digits example appends: the scan, and what every registered probe says.
+const RECORDS_PER_CHECK: usize = 15;
+
 use tempfile::TempDir;
 
 /// What a run printed and how it ended.

@@ -292,6 +292,7 @@ fn stored_models_are_sealed_recorded_and_apart_from_their_keys_or_sto_03_does_no
     fs::copy(here.join("model/w.safetensors"), here.join("sealed/w.safetensors")).unwrap();
     assert_eq!(sto_03(here).0, "fail");
     fs::remove_file(here.join("sealed/w.safetensors")).unwrap();
+    assert_eq!(sto_03(here).0, "pass");
     // Sealed, and nobody recorded what it is.
     succeed(here, &["seal", "model", "-o", "sealed", "--key", key, "--no-record", "--force"]);
     let (state, reason) = sto_03(here);

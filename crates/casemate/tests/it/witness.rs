@@ -52,7 +52,7 @@ fn a_head_goes_to_the_witness_and_back_by_files() {
         assert!(taken.stdout.contains(NAME), "{}", taken.stdout);
         let verified = casemate(digits.path(), &["ledger", "verify", "--witnesses", "1"]);
         assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
-        assert!(verified.stdout.contains("anchors that hold: 1, over 9 of 9 records"), "{}", verified.stdout);
+        assert!(verified.stdout.contains("anchors that hold: 1, over 15 of 15 records"), "{}", verified.stdout);
         let two = casemate(digits.path(), &["ledger", "verify", "--witnesses", "2"]);
         assert_eq!(two.code, 4, "{}", two.stdout);
         // The proof carries the cosignature to whoever asks for it.
@@ -65,7 +65,7 @@ fn a_head_goes_to_the_witness_and_back_by_files() {
         // Records that came later have no witness yet, and the head that has one still counts.
         assert_eq!(casemate(digits.path(), &["check", "-q"]).code, 0);
         let verified = casemate(digits.path(), &["ledger", "verify", "--witnesses", "1"]);
-        assert!(verified.stdout.contains("anchors that hold: 1, over 9 of 18 records"), "{}", verified.stdout);
+        assert!(verified.stdout.contains("anchors that hold: 1, over 15 of 30 records"), "{}", verified.stdout);
         casemate(digits.path(), &["ledger", "prove", "2", "-o", "2.tlog-proof"]);
         casemate(digits.path(), &check).is_one_clear_error(4, &["has not cosigned", NAME]);
         bring(&digits, &witness);
@@ -76,7 +76,7 @@ fn a_head_goes_to_the_witness_and_back_by_files() {
         assert_eq!(ask(witness.path(), "grown.proof", &[]).code, 0);
         assert_eq!(cosign(&digits, &witness).code, 0);
         let verified = casemate(digits.path(), &["ledger", "verify"]);
-        assert!(verified.stdout.contains("anchors that hold: 2, over 18 of 18 records"), "{}", verified.stdout);
+        assert!(verified.stdout.contains("anchors that hold: 2, over 30 of 30 records"), "{}", verified.stdout);
     }
 }
 
@@ -95,7 +95,7 @@ fn the_owner_of_two_histories_is_caught_by_the_witness_and_by_the_anchor() {
     fs::remove_file(digits.path().join(".casemate/checkpoint.seen")).unwrap();
     bring(&digits, &witness);
     ask(witness.path(), "checkpoint", &[])
-        .is_one_clear_error(4, &["smaller", "9 records", "18 records", "Nothing was signed"]);
+        .is_one_clear_error(4, &["smaller", "15 records", "30 records", "Nothing was signed"]);
     let verified = casemate(digits.path(), &["ledger", "verify"]);
     assert_eq!(verified.code, 4, "{}", verified.stdout);
     assert!(verified.stdout.contains("BAD") && verified.stdout.contains("rolled back"), "{}", verified.stdout);
@@ -106,7 +106,7 @@ fn the_owner_of_two_histories_is_caught_by_the_witness_and_by_the_anchor() {
         assert_eq!(casemate(digits.path(), &["check", "-q"]).code, 0);
     }
     let ledger = digits.path().join(".casemate/ledger").display().to_string();
-    ask(witness.path(), &ledger, &[]).is_one_clear_error(4, &["does not continue", "27 records", "18 records"]);
+    ask(witness.path(), &ledger, &[]).is_one_clear_error(4, &["does not continue", "45 records", "30 records"]);
     cosign(&digits, &witness).is_one_clear_error(4, &["rewritten"]);
 }
 
