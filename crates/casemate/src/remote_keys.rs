@@ -101,7 +101,6 @@ pub fn public_key(address: &str) -> Result<VerifyingKey, Failure> {
 ///
 /// # Errors
 /// When the address or the environment is wrong.
-#[expect(dead_code, reason = "for the commands that seal and open")]
 pub fn wrapper(address: &str) -> Result<Box<dyn KeyWrapper>, Failure> {
     wrapper_in(address, &from_environment)
 }

@@ -11,6 +11,7 @@ use casemate_provenance::seal::{Container, Error, Opened, header, key_file};
 use crate::cli::{KeyArgs, RecipientArgs};
 use crate::commands::keygen::password;
 use crate::exit::Failure;
+use crate::remote_keys;
 use crate::verifying::key_failure;
 use crate::walk::walk;
 
@@ -24,7 +25,7 @@ pub const ENDING: &str = ".cmv";
 pub fn keys(args: &KeyArgs) -> Result<Vec<Box<dyn KeyWrapper>>, Failure> {
     let mut keys = Vec::new();
     for path in args.key.iter().chain(&args.identity) {
-        keys.extend(key_file::load_keys(path).map_err(|error| key_failure(&error))?);
+        keys.extend(held(path)?);
     }
     for path in &args.passphrase_file {
         keys.push(Box::new(passphrase(path)?));
@@ -32,6 +33,14 @@ pub fn keys(args: &KeyArgs) -> Result<Vec<Box<dyn KeyWrapper>>, Failure> {
     match keys.is_empty() {
         true => Err(Failure::usage("no key is given: add --key KEY, --identity FILE or --passphrase-file FILE")),
         false => Ok(keys),
+    }
+}
+
+/// The keys at `path`: those of a file, or the one at the address of a key service.
+fn held(path: &Path) -> Result<Vec<Box<dyn KeyWrapper>>, Failure> {
+    match remote_keys::address(path) {
+        Some(address) => remote_keys::wrapper(address).map(|key| vec![key]),
+        None => key_file::load_keys(path).map_err(|error| key_failure(&error)),
     }
 }
 
@@ -46,8 +55,7 @@ fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
 pub fn recipients(args: &RecipientArgs) -> Result<Vec<Box<dyn Recipient>>, Failure> {
     let mut recipients = named(&args.recipient)?;
     for path in &args.key {
-        let keys = key_file::load_keys(path).map_err(|error| key_failure(&error))?;
-        recipients.extend(keys.into_iter().map(|key| Box::new(key) as Box<dyn Recipient>));
+        recipients.extend(held(path)?.into_iter().map(|key| Box::new(key) as Box<dyn Recipient>));
     }
     recipients.extend(passphrases(&args.passphrase_file)?);
     match recipients.is_empty() {
@@ -70,6 +78,9 @@ pub fn named(words: &[String]) -> Result<Vec<Box<dyn Recipient>>, Failure> {
             None if word.starts_with("age1") && !Path::new(word).exists() => {
                 let message = format!("`{word}` is no age recipient: a letter is wrong or missing");
                 return Err(Failure::usage(message));
+            }
+            None if remote_keys::address(Path::new(word)).is_some() => {
+                recipients.push(Box::new(remote_keys::wrapper(word)?));
             }
             None => recipients.extend(key_file::load_recipients(Path::new(word)).map_err(|error| key_failure(&error))?),
         }
@@ -121,8 +132,16 @@ pub fn source(path: &Path) -> Result<FileSource, Failure> {
 /// # Errors
 /// When it is not as it was sealed, or no key opens it.
 pub fn unlock<'a>(path: &Path, source: &'a FileSource, keys: &[Box<dyn KeyWrapper>]) -> Result<Opened<'a>, Failure> {
-    let opened = Container::read(source).and_then(|container| container.unlock(&borrowed(keys)));
-    opened.map_err(|error| failure(path, &error))
+    let container = Container::read(source).map_err(|error| failure(path, &error))?;
+    // What an interrupted rewrap leaves looks like what somebody wrote there: neither is passed over.
+    if container.has_rests() {
+        return Err(Failure::integrity(format!(
+            "`{0}`: its spare list of keys is not empty: a rewrap was interrupted, or the file was changed; `casemate rewrap {0} \
+             --key KEY` checks it and clears that away",
+            path.display()
+        )));
+    }
+    container.unlock(&borrowed(keys)).map_err(|error| failure(path, &error))
 }
 
 /// Whether the file at `path` begins as a sealed one.

@@ -7,7 +7,7 @@ use clap::Args;
 /// Arguments of `seal`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  casemate keygen --type aes-256-kek -o kek.pem\n  casemate seal model.safetensors --key kek.pem                    writes model.safetensors.cmv\n  casemate seal model/ -o sealed/ --recipient age1… --recipient release.pub.pem\n  casemate seal model/ -o sealed/ --passphrase-file pass.txt --remove\n\nA file becomes one sealed file (AES-256-GCM in chunks under a data key of its own), a directory a directory of them. Every key given\nopens it by itself. In a project with a ledger a record links the model's digest with that of the sealed files.\n\nExit codes: 0 sealed · 2 usage · 3 something could not be read or written"
+    after_help = "Examples:\n  casemate keygen --type aes-256-kek -o kek.pem\n  casemate seal model.safetensors --key kek.pem                    writes model.safetensors.cmv\n  casemate seal model/ -o sealed/ --recipient age1… --recipient release.pub.pem\n  casemate seal model/ -o sealed/ --passphrase-file pass.txt --remove\n  casemate seal model/ -o sealed/ --key hashivault://model-kek\n\nA file becomes one sealed file (AES-256-GCM in chunks under a data key of its own), a directory a directory of them. Every key given\nopens it by itself. In a project with a ledger a record links the model's digest with that of the sealed files.\n\nExit codes: 0 sealed · 2 usage · 3 something could not be read or written"
 )]
 pub struct SealArgs {
     /// Files and directories.
@@ -36,7 +36,8 @@ pub struct RecipientArgs {
     /// Public key: `age1…`, or a file of age recipients or of `keygen --type mlkem768x25519`; may be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     pub recipient: Vec<String>,
-    /// Key-encryption key of `keygen --type aes-256-kek`; may be repeated.
+    /// Key-encryption key of `keygen --type aes-256-kek`, or where a service keeps one: hashivault://NAME, awskms:///KEY-ID; may
+    /// be repeated.
     #[arg(long, value_name = "KEY")]
     pub key: Vec<PathBuf>,
     /// File whose first line is a passphrase; may be repeated.
@@ -47,7 +48,7 @@ pub struct RecipientArgs {
 /// With what a file is opened.
 #[derive(Args, Debug)]
 pub struct KeyArgs {
-    /// Private key of any kind: aes-256-kek, mlkem768x25519, age identities; may be repeated.
+    /// Private key of any kind: aes-256-kek, mlkem768x25519, age identities, hashivault://NAME, awskms:///KEY-ID; may be repeated.
     #[arg(long, value_name = "KEY")]
     pub key: Vec<PathBuf>,
     /// age identities; the same as --key.

@@ -70,6 +70,30 @@ fn a_key_of_vault_signs_on_every_curve_and_its_public_key_verifies() {
     }
 }
 
+/// Seals a file with the key at `kek`, and opens it with that and not with the one at `other`.
+fn opens_with_its_key_in_the_service_alone(directory: &Path, set: &[(&str, &str)], kek: &str, other: &str) {
+    let sealed = run(directory, set, &["seal", "model/weights.bin", "-o", "w.cmv", "--key", kek]);
+    assert_eq!(sealed.code, 0, "{}", sealed.stderr);
+    let opened = run(directory, set, &["open", "w.cmv", "-o", "w.bin", "--key", kek]);
+    assert_eq!(opened.code, 0, "{}", opened.stderr);
+    assert_eq!(fs::read(directory.join("w.bin")).unwrap(), fs::read(directory.join("model/weights.bin")).unwrap());
+    let refused = run(directory, set, &["open", "w.cmv", "-o", "other.bin", "--key", other]);
+    refused.is_one_clear_error(4, &["none of the keys given opens it", kek]);
+    assert!(!directory.join("other.bin").exists());
+    let unset = run(directory, &[], &["open", "w.cmv", "-o", "other.bin", "--key", kek]);
+    assert_eq!((unset.code, directory.join("other.bin").exists()), (2, false), "{}", unset.stderr);
+}
+
+#[test]
+fn a_data_key_is_wrapped_by_vault_and_by_nobody_else() {
+    let (vault, directory) = (vault::start(Manner::Honest), model());
+    let (set, directory) = (at(&vault, WRAPPER), directory.path());
+    opens_with_its_key_in_the_service_alone(directory, &set, "hashivault://kek", "hashivault://other-kek");
+    let short = vault::start(Manner::Short);
+    let run = run(directory, &at(&short, WRAPPER), &["open", "w.cmv", "-o", "short.bin", "--key", "hashivault://kek"]);
+    assert!(run.code != 0 && !directory.join("short.bin").exists(), "{}", run.stderr);
+}
+
 #[test]
 fn a_version_of_a_key_can_be_named_and_is_another_key() {
     let vault = vault::start(Manner::Honest);

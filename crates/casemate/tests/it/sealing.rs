@@ -309,6 +309,28 @@ fn stored_models_are_sealed_recorded_and_apart_from_their_keys_or_sto_03_does_no
 }
 
 #[test]
+fn what_stands_in_the_spare_list_of_keys_is_refused_until_a_rewrap_clears_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fs::write(here.join("w"), "weights").unwrap();
+    succeed(here, &["keygen", "--type", "aes-256-kek", "-o", "kek.pem"]);
+    succeed(here, &["seal", "w", "--key", "kek.pem"]);
+    let sound = fs::read(here.join("w.cmv")).unwrap();
+    // The spare list is what is all zero in a file nobody rewrapped.
+    let at = sound.len() - 2000;
+    let spare = (0..at).rev().find(|at| sound[*at] == 0 && sound[at.saturating_sub(4096)..*at].iter().all(|b| *b == 0));
+    let mut changed = sound.clone();
+    changed[spare.unwrap()] = 1;
+    fs::write(here.join("w.cmv"), changed).unwrap();
+    let open = ["open", "w.cmv", "-o", "out", "--key", "kek.pem"];
+    casemate(here, &open).is_one_clear_error(4, &["spare list of keys", "casemate rewrap w.cmv"]);
+    assert!(!here.join("out").exists());
+    succeed(here, &["rewrap", "w.cmv", "--key", "kek.pem"]);
+    succeed(here, &open);
+    assert_eq!(fs::read(here.join("out")).unwrap(), b"weights");
+}
+
+#[test]
 fn a_model_in_the_clear_fails_sto_03() {
     let (directory, _elsewhere) = project("");
     assert_eq!(sto_03(directory.path()).0, "fail");

@@ -112,4 +112,6 @@ fn keys_of_kms_sign_on_every_curve_and_what_they_may_not_do_is_said() {
         assert!(!refused.stderr.contains(signer[3].1), "{}", refused.stderr);
     }
     assert!(!directory.join("model.sig").exists());
+    let (kek, other) = (format!("awskms:///{}", kms.printed[5]), format!("awskms:///{}", kms.printed[6]));
+    super::opens_with_its_key_in_the_service_alone(directory, &signer, &kek, &other);
 }
